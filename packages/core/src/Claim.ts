@@ -1,0 +1,465 @@
+/**
+ * The one way to move a session: a bracket around the claim on its row.
+ *
+ * Acquire is a single compare-and-set, and whoever loses it has no finalizer: it cannot stop, roll back or record
+ * anything. While the work runs the lease is renewed beside it; when renewal finds the claim gone, the work is
+ * interrupted and stands down. Release commits the final state and drops the claim in one transaction, or, on failure
+ * and interruption, undoes what was done in reverse order and then writes what is true.
+ */
+import { Cause, Clock, Context, Duration, Effect, Exit, Option, Ref, Schedule } from "effect"
+import { Host } from "./Host.ts"
+import { Ids } from "./Ids.ts"
+import {
+  type Change,
+  type ClaimConflict,
+  type ClaimRequest,
+  Ledger,
+  type OperationRequest,
+  type RequestKnown
+} from "./Ledger.ts"
+import * as Lifecycle from "./Lifecycle.ts"
+import * as Progress from "./Progress.ts"
+import * as SandboxError from "./SandboxError.ts"
+import { type Claim, Prior, RecordedError, type Session } from "./Session.ts"
+
+/** How long claims live and how long a release may take. */
+export const Timings = Context.Reference("@org/sandbox-core/Claim/Timings", {
+  defaultValue: () => ({
+    lease: Duration.seconds(30),
+    renewal: Duration.seconds(10),
+    /** Each ledger write of a release. */
+    ledgerWrite: Duration.seconds(5),
+    /** Each undo of a release. */
+    undo: Duration.seconds(60)
+  })
+})
+
+/** `stale`: the lease ran out, or the holder ran on this host and is provably dead. */
+export type Liveness = "free" | "live" | "stale"
+
+/** Whether anybody is moving the session now. */
+export const liveness = Effect.fnUntraced(function* (claim: Claim | null): Effect.fn.Return<Liveness, never, Host> {
+  if (claim === null) return "free"
+  if (claim.leaseUntil <= (yield* Clock.currentTimeMillis)) return "stale"
+  const host = yield* Host
+  if (claim.holder.host !== host.self.host) return "live"
+  return (yield* host.isAlive(claim.holder)) ? "live" : "stale"
+})
+
+/** The inverse of something a phase did. */
+export interface Undo {
+  readonly name: string
+  readonly run: Effect.Effect<void, SandboxError.SandboxError>
+  /**
+   * Whether to run it although the claim was lost, judged by the row as it is after the loss. Never, when absent: what
+   * was done then belongs to the new holder.
+   */
+  readonly evenIfLost?: ((current: Session | null) => boolean) | undefined
+}
+
+/** What an undo came to. */
+export interface UndoOutcome {
+  readonly name: string
+  readonly exit: Exit.Exit<void, SandboxError.SandboxError>
+}
+
+/** A claim that is ours, as the work sees it. */
+export interface Held {
+  readonly operationId: string
+  readonly kind: Lifecycle.ClaimKind
+  /** The row before the claim was first taken; none when this operation created the session. */
+  readonly prior: Prior | null
+  /** The row as of our last write. */
+  readonly row: Effect.Effect<Session>
+  /** One fenced write. Fails with `ERR_CLAIM_LOST` when the claim is somebody else's by now. */
+  readonly commit: (change: Change) => Effect.Effect<Session, SandboxError.SandboxError>
+  /** The step from the row's state to another. */
+  readonly move: (to: Lifecycle.State) => Effect.Effect<Lifecycle.Move>
+  /** Registers an inverse, to run before those registered earlier. */
+  readonly onRollback: (undo: Undo) => Effect.Effect<void>
+  /** Names what is being done: in the claim, in spans and for whoever listens. */
+  readonly phase: <A, E, R>(name: string, body: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** A sentence for the user, kept for the result. */
+  readonly warn: (message: string) => Effect.Effect<void>
+  readonly warnings: Effect.Effect<ReadonlyArray<string>>
+}
+
+/** How the work ended well: what to answer, and the last commit, which also drops the claim. */
+export interface Done<A> {
+  readonly result: A
+  readonly change: Change
+}
+
+/** What a release knows when it has to write the truth. */
+export interface Failure {
+  readonly error: SandboxError.SandboxError
+  readonly undone: ReadonlyArray<UndoOutcome>
+}
+
+export interface Work<A, R> {
+  readonly verb: string
+  readonly use: (held: Held) => Effect.Effect<Done<A>, SandboxError.SandboxError, R>
+  /** After the undos of a failed operation: what is true now. */
+  readonly settle: (held: Held, failure: Failure) => Effect.Effect<Change, SandboxError.SandboxError, R>
+}
+
+export interface ClaimOptions {
+  /** The row as the caller saw it. */
+  readonly session: Session
+  readonly kind: Lifecycle.ClaimKind
+  readonly operation: OperationRequest
+  /** States a session may be claimed from while nobody holds it. Dead operations are re-entered besides. */
+  readonly from: ReadonlyArray<Lifecycle.State>
+  /** The state to enter with the claim; none leaves it. */
+  readonly enter?: ((row: Session, prior: Prior | null) => Lifecycle.State | undefined) | undefined
+  /** Take over a live claim. */
+  readonly force?: boolean | undefined
+}
+
+/** A fresh claim for this process. */
+export const request = Effect.fnUntraced(function* (kind: Lifecycle.ClaimKind, prior: Prior | null) {
+  const { lease } = yield* Timings
+  const claim: ClaimRequest = {
+    token: yield* (yield* Ids).next("clm"),
+    kind,
+    holder: (yield* Host).self,
+    lease: Duration.toMillis(lease),
+    prior
+  }
+  return claim
+})
+
+/** Claims a session, works, and releases. */
+export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOptions, work: Work<A, R>) {
+  const ledger = yield* Ledger
+  const { force = false, kind, operation, session } = options
+  const status = yield* liveness(session.claim)
+  const reenters =
+    status !== "free" || !Lifecycle.isSettled(session.state)
+      ? Lifecycle.reentry.some((rule) => rule.in.includes(session.state) && rule.by.includes(kind))
+      : false
+  if (status === "live" && !force) return yield* conflict(session, kind, operation.id)
+  if (!options.from.includes(session.state) && !reenters) return yield* conflict(session, kind, operation.id)
+  yield* refuseDuringExport(session, operation.id)
+
+  const prior =
+    session.claim === null
+      ? new Prior({
+          state: session.state,
+          provider: session.provider,
+          instance: session.instance,
+          generation: session.generation
+        })
+      : session.claim.prior
+  const target = options.enter?.(session, prior)
+  const move =
+    target === undefined || target === session.state
+      ? undefined
+      : Lifecycle.move({ from: session.state, to: target, by: kind, prior: prior?.state })
+  const claim = yield* request(kind, prior)
+  const acquire = ledger.acquire({ observed: session, move, claim, operation, force }).pipe(
+    Effect.catchTag("ClaimConflict", (lost: ClaimConflict) => conflict(lost.current, kind, operation.id)),
+    Effect.catchTag("RequestKnown", (known: RequestKnown) => reused(known, operation))
+  )
+  return yield* bracket({ acquire, claim, operationId: operation.id }, work)
+})
+
+/** The bracket itself, for whatever write takes the claim. `acquire` must write `claim`, or nothing. */
+export const bracket = <A, R, E, R2>(
+  options: {
+    readonly acquire: Effect.Effect<Session, E, R2>
+    readonly claim: ClaimRequest
+    readonly operationId: string
+  },
+  work: Work<A, R>
+): Effect.Effect<A, E | SandboxError.SandboxError, R | R2 | Ledger> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const row = yield* options.acquire
+      const claimed = yield* hold(row, options.claim, work.verb)
+      const { held } = claimed
+      const attempt = Effect.flatMap(work.use(held), ({ change, result }) =>
+        Effect.as(held.commit({ ...change, phase: "done", release: true }), result)
+      )
+      const exit = yield* Effect.exit(restore(Effect.raceFirst(attempt, claimed.renewal)))
+      return yield* Exit.isSuccess(exit) ? exit : release(claimed, work, exit.cause)
+    })
+  )
+
+interface Claimed {
+  readonly held: Held
+  readonly renewal: Effect.Effect<never, SandboxError.SandboxError>
+  readonly undos: Ref.Ref<ReadonlyArray<Undo>>
+  readonly lost: Ref.Ref<boolean>
+}
+
+const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, verb: string) {
+  const ledger = yield* Ledger
+  const timings = yield* Timings
+  const operationId = row.claim!.operationId
+  const current = yield* Ref.make(row)
+  const undos = yield* Ref.make<ReadonlyArray<Undo>>([])
+  const lost = yield* Ref.make(false)
+  const warnings = yield* Ref.make<ReadonlyArray<string>>([])
+  const phase = yield* Ref.make(row.claim!.phase)
+
+  const stoodDown = Effect.andThen(
+    Ref.set(lost, true),
+    Effect.suspend(() => Effect.fail(claimLost(row.id, operationId)))
+  )
+
+  const commit = Effect.fnUntraced(function* (change: Change) {
+    const written = yield* ledger
+      .commit({
+        sessionId: row.id,
+        token: claim.token,
+        operationId,
+        change: { phase: yield* Ref.get(phase), ...change }
+      })
+      .pipe(
+        Effect.retry(ledgerRetry),
+        Effect.mapError((error) => (error._tag === "SandboxError" ? midOperation(error, operationId) : error)),
+        Effect.catchTag("ClaimLost", () => stoodDown)
+      )
+    yield* Ref.set(current, written)
+    return written
+  }, Effect.uninterruptible)
+
+  // a ledger that cannot be reached until the lease is over is as good as a lost claim: somebody else may have it
+  const renewOnce = ledger.renew({ sessionId: row.id, token: claim.token, lease: claim.lease }).pipe(
+    Effect.retry({ while: (error) => error._tag === "SandboxError", schedule: Schedule.spaced("1 second") }),
+    Effect.timeoutOrElse({
+      duration: Duration.subtract(timings.lease, timings.renewal),
+      orElse: () => stoodDown
+    }),
+    Effect.catch(() => stoodDown)
+  )
+
+  const held: Held = {
+    operationId,
+    kind: claim.kind,
+    prior: claim.prior,
+    row: Ref.get(current),
+    commit,
+    move: (to) =>
+      Effect.map(Ref.get(current), ({ state }) =>
+        Lifecycle.move({ from: state, to, by: claim.kind, prior: claim.prior?.state })
+      ),
+    onRollback: (undo) => Ref.update(undos, (registered) => [undo, ...registered]),
+    phase: (name, body) => {
+      const publish = (status: "started" | "done" | "failed") =>
+        Progress.publish({ type: "phase", operationId, sessionId: row.id, verb, phase: name, status })
+      return Ref.set(phase, name).pipe(
+        Effect.andThen(publish("started")),
+        Effect.andThen(body),
+        Effect.onExit((exit) => publish(Exit.isSuccess(exit) ? "done" : "failed")),
+        Effect.withSpan(`${verb}.${name}`, {
+          attributes: { "sandbox.session_id": row.id, "sandbox.operation_id": operationId }
+        })
+      )
+    },
+    warn: (message) =>
+      Effect.andThen(
+        Ref.update(warnings, (said) => [...said, message]),
+        Progress.publish({ type: "warning", operationId, sessionId: row.id, message })
+      ),
+    warnings: Ref.get(warnings)
+  }
+  const renewal = Effect.forever(Effect.andThen(Effect.sleep(timings.renewal), renewOnce))
+  const claimed: Claimed = { held, renewal, undos, lost }
+  return claimed
+})
+
+/** Undoes, settles and answers why the operation failed. */
+const release = Effect.fnUntraced(function* <A, R>(
+  claimed: Claimed,
+  work: Work<A, R>,
+  cause: Cause.Cause<SandboxError.SandboxError>
+): Effect.fn.Return<never, SandboxError.SandboxError, R | Ledger> {
+  const { held } = claimed
+  const timings = yield* Timings
+  const before = yield* held.row
+  const error = toError(cause, held.operationId)
+
+  if (yield* Ref.get(claimed.lost)) {
+    const ledger = yield* Ledger
+    const current = yield* ledger
+      .session(before.id)
+      .pipe(Effect.timeout(timings.ledgerWrite), Effect.map(Option.getOrNull), Effect.option)
+    // without a look at the row nothing may be touched: the box may be the new holder's
+    if (Option.isSome(current)) {
+      yield* runUndos(claimed, (undo) => undo.evenIfLost?.(current.value) === true)
+    }
+    return yield* claimLost(before.id, held.operationId)
+  }
+
+  const undone = yield* runUndos(claimed, () => true)
+  const rollback = undone.map(({ exit, name }) => ({
+    undo: name,
+    ...(Exit.isSuccess(exit) ? { ok: true } : { ok: false, problem: toError(exit.cause, held.operationId).message })
+  }))
+  const told = SandboxError.extend(error, {
+    operationId: held.operationId,
+    sessionId: before.id,
+    ...(rollback.length === 0 ? {} : { details: { ...error.details, rollback } })
+  })
+  const truth = work
+    .settle(held, { error: told, undone })
+    .pipe(
+      Effect.flatMap((change) =>
+        Effect.timeoutOrElse(
+          held.commit({ outcome: { status: "failed", error: recorded(told) }, ...change, release: true }),
+          { duration: timings.ledgerWrite, orElse: () => Effect.fail(unsettled(told, before.id, "it took too long")) }
+        )
+      )
+    )
+  const settled = yield* Effect.exit(truth)
+  if (Exit.isFailure(settled)) {
+    if (yield* Ref.get(claimed.lost)) return yield* claimLost(before.id, held.operationId)
+    // a ledger that fails from the work to the release is one failure, and the row still says what was last committed
+    if (told.code === "ERR_LEDGER_IO") return yield* withRecovery(told, before.id)
+    return yield* unsettled(told, before.id, toError(settled.cause, held.operationId).message)
+  }
+  if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(cause)
+  return yield* SandboxError.extend(told, { state: settled.value.state })
+})
+
+const runUndos = Effect.fnUntraced(function* (claimed: Claimed, wanted: (undo: Undo) => boolean) {
+  const { undo: bound } = yield* Timings
+  const outcomes: Array<UndoOutcome> = []
+  for (const undo of yield* Ref.get(claimed.undos)) {
+    if (!wanted(undo)) continue
+    const exit = yield* undo.run.pipe(
+      Effect.timeoutOrElse({
+        duration: bound,
+        orElse: () =>
+          Effect.fail(
+            SandboxError.make("ERR_TIMEOUT", {
+              message: `${undo.name} did not finish within ${Duration.format(bound)}`,
+              nextStep: "run `sandbox gc`"
+            })
+          )
+      }),
+      Effect.exit
+    )
+    outcomes.push({ name: undo.name, exit })
+  }
+  return outcomes
+})
+
+/** Short waits for a ledger that is busy or unavailable for a moment: 100, 200, 400 ms. */
+const ledgerRetry = Schedule.exponential("100 millis").pipe(
+  Schedule.upTo({ times: 3 }),
+  Schedule.setInputType<{ readonly _tag: string }>(),
+  Schedule.while(({ input }) => input._tag === "SandboxError" && (input as SandboxError.SandboxError).retryable)
+)
+
+/** The error of a cause: its typed failure, an interruption, or a bug. */
+export const toError = (
+  cause: Cause.Cause<SandboxError.SandboxError>,
+  operationId: string | null
+): SandboxError.SandboxError => {
+  const failure = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (failure !== undefined) return failure
+  if (Cause.hasInterruptsOnly(cause)) {
+    return SandboxError.make("ERR_INTERRUPTED", {
+      message: "the operation was interrupted",
+      nextStep: "run the command again",
+      operationId
+    })
+  }
+  return SandboxError.make("ERR_INTERNAL", {
+    message: `an internal error: ${String(Cause.squash(cause))}`,
+    nextStep: "report it with this message; `sandbox doctor` and `sandbox gc` put right what it left",
+    operationId
+  })
+}
+
+/** An error as records keep it. */
+export const recorded = (error: SandboxError.SandboxError): RecordedError => {
+  const { details, replayed: _, ...rest } = SandboxError.fields(error)
+  // through JSON, so that what is kept is exactly what can be read back
+  return new RecordedError({
+    ...rest,
+    ...(details === undefined ? {} : { details: JSON.parse(JSON.stringify(details)) })
+  })
+}
+
+/** Once an operation is under way, "busy, nothing done" is no longer true. */
+const midOperation = (error: SandboxError.SandboxError, operationId: string): SandboxError.SandboxError =>
+  error.code === "ERR_LOCK_TIMEOUT"
+    ? SandboxError.make("ERR_LEDGER_IO", { ...SandboxError.fields(error), operationId })
+    : SandboxError.extend(error, { operationId })
+
+const claimLost = (sessionId: string, operationId: string) =>
+  SandboxError.make("ERR_CLAIM_LOST", {
+    message: "another operation took this session over; this one stood down without touching it further",
+    nextStep: `look at what became of it with \`sandbox status ${sessionId}\`, then run the command again`,
+    operationId,
+    sessionId
+  })
+
+const withRecovery = (error: SandboxError.SandboxError, sessionId: string) =>
+  SandboxError.extend(error, {
+    nextStep: `${error.nextStep}; then \`sandbox status ${sessionId}\` names the command that recovers the session`
+  })
+
+const unsettled = (error: SandboxError.SandboxError, sessionId: string, why: string) =>
+  SandboxError.make("ERR_RECOVERY_REQUIRED", {
+    message: `${error.message}; and what that left could not be recorded: ${why}`,
+    nextStep: `run \`sandbox status ${sessionId}\`: it names the command that recovers the session`,
+    operationId: error.operationId,
+    sessionId,
+    details: { ...error.details, after: error.code }
+  })
+
+const seconds = (ms: number): number => Math.max(0, Math.round(ms / 1000))
+
+/** Why a session cannot be claimed now. */
+const conflict = Effect.fnUntraced(function* (row: Session | null, kind: Lifecycle.ClaimKind, operationId: string) {
+  if (row === null) {
+    return yield* SandboxError.make("ERR_SESSION_NOT_FOUND", {
+      message: "the session does not exist any more",
+      nextStep: "see what there is with `sandbox list`",
+      operationId
+    })
+  }
+  const about = { operationId, sessionId: row.id, state: row.state }
+  if (row.claim === null) {
+    return yield* SandboxError.make("ERR_OPERATION_CONFLICT", {
+      ...about,
+      message: `${kind} is not possible while ${row.name} is ${row.state}`,
+      nextStep: `see what it allows with \`sandbox status ${row.id}\``,
+      retryable: !Lifecycle.isSettled(row.state)
+    })
+  }
+  const { acquiredAt, holder, kind: theirs } = row.claim
+  const age = seconds((yield* Clock.currentTimeMillis) - acquiredAt)
+  const switching = theirs === "switch" && kind === "switch"
+  return yield* SandboxError.make(switching ? "ERR_ALREADY_SWITCHING" : "ERR_OPERATION_CONFLICT", {
+    ...about,
+    message: `${theirs} has been moving ${row.name} for ${age} s (pid ${holder.pid})`,
+    nextStep: `wait for it and try again; \`sandbox down ${row.id} --force\` takes the session over`,
+    details: { claim: { kind: theirs, age_s: age, since: acquiredAt, holder } }
+  })
+})
+
+const refuseDuringExport = Effect.fnUntraced(function* (session: Session, operationId: string) {
+  const lock = session.exportLock
+  if (lock === null || lock.leaseUntil <= (yield* Clock.currentTimeMillis)) return
+  return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
+    message: `${session.name} is being exported to ${lock.branch}`,
+    nextStep: "wait until the export has finished and try again",
+    operationId,
+    sessionId: session.id,
+    state: session.state
+  })
+})
+
+const reused = (known: RequestKnown, operation: OperationRequest) =>
+  SandboxError.make("ERR_IDEMPOTENCY_MISMATCH", {
+    message: `the client request id ${operation.clientRequestId} was used before for ${operation.verb} of another session`,
+    nextStep: "use a new --client-request-id",
+    operationId: operation.id,
+    sessionId: known.operation.sessionId
+  })

@@ -1,0 +1,229 @@
+/**
+ * The port that a provider implements.
+ *
+ * A provider translates; it does not decide. Retries, waiting, timeouts, progress and the check that a reference belongs
+ * to the place we are looking at are written once in core (`Provisioners`), so an implementation makes each call once and
+ * reports truthfully what it saw. A capability is a member that is present: it cannot disagree with the code.
+ */
+
+import type { FileSystem, Path } from "effect"
+import { Context, type Effect, type Scope as EffectScope, type Layer, Schema, type Stream } from "effect"
+import type { ChildProcessSpawner } from "effect/process"
+import type { Hasher } from "./Hasher.ts"
+import type { Directories, Host } from "./Host.ts"
+import type { SandboxError } from "./SandboxError.ts"
+import type { InstanceRef, Scope, Spec } from "./Session.ts"
+
+/** Why a provider call failed, in terms of what the caller can do about it. */
+export const reasons = {
+  /** The box, image or other thing named does not exist. */
+  NotFound: { retryable: false },
+  /** It exists and cannot serve yet. */
+  NotReady: { retryable: true },
+  /** Something of that name exists and is not ours, or is being changed by somebody else. */
+  Conflict: { retryable: false },
+  QuotaExceeded: { retryable: false },
+  CapacityExhausted: { retryable: true },
+  RateLimited: { retryable: true },
+  Unauthorized: { retryable: false },
+  /** The request can never succeed as it is. */
+  Invalid: { retryable: false },
+  /** No answer: nothing is known about what exists. */
+  Unreachable: { retryable: true },
+  Unsupported: { retryable: false },
+  /** The provider's `classify` has no rule for it. */
+  Unknown: { retryable: false }
+} as const
+
+export type Reason = keyof typeof reasons
+
+/** Whether the platform carried the call out. `unknown` must be resolved by looking, never by assuming. */
+export const Outcome = Schema.Literals(["not_applied", "applied", "unknown"])
+export type Outcome = typeof Outcome.Type
+
+/** A failed provider call. */
+export class ProvisionerError extends Schema.TaggedError<ProvisionerError>("@org/sandbox-core/ProvisionerError")(
+  "ProvisionerError",
+  {
+    provider: Schema.String,
+    /** The member of the port that failed, such as `provision`. */
+    operation: Schema.String,
+    reason: Schema.Literals(Object.keys(reasons) as ReadonlyArray<Reason>),
+    outcome: Outcome,
+    /** What happened, for a person; never a secret, a command's text or an environment value. */
+    message: Schema.String,
+    cause: Schema.optionalKey(Schema.Defect())
+  }
+) {
+  get retryable(): boolean {
+    return reasons[this.reason].retryable
+  }
+}
+
+/** Everything a provider needs to make one box. */
+export interface ProvisionIntent {
+  /** The idempotency key: the same key never makes a second box, in any process, at any time. */
+  readonly key: string
+  readonly scope: Scope
+  /** Deterministic name of the box: lower-case letters, digits and hyphens, at most 63 characters. */
+  readonly name: string
+  /** Must be set by the create call itself, before anything else can fail. */
+  readonly labels: Readonly<Record<string, string>>
+  readonly spec: Spec
+  /** Milliseconds since the epoch; after it nobody waits for the box any more. */
+  readonly deadline: number
+}
+
+/** What `find` saw. `unknown` is an answer: it is never read as `absent`. */
+export type Presence =
+  | { readonly _tag: "present"; readonly ref: InstanceRef }
+  | { readonly _tag: "absent" }
+  | { readonly _tag: "unknown"; readonly why: string }
+
+/** What `inspect` saw of a box. `gone` needs positive evidence. */
+export type Observation =
+  | { readonly _tag: "running" }
+  | { readonly _tag: "stopped" }
+  | { readonly _tag: "gone" }
+  | { readonly _tag: "unknown"; readonly why: string }
+
+/** A box found by its ownership label. */
+export interface OwnedInstance {
+  readonly ref: InstanceRef
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** A command to run in a box. `argv[0]` is looked up in the box's own PATH; no shell is involved. */
+export interface ExecRequest {
+  readonly argv: ReadonlyArray<string>
+  /** Absolute, or relative to the workspace. The workspace, when absent. */
+  readonly cwd?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
+  readonly user?: string | undefined
+  /** Give the command a terminal of this size. */
+  readonly tty?: { readonly cols: number; readonly rows: number } | undefined
+  /** Empty input, when absent. */
+  readonly stdin?: Stream.Stream<Uint8Array> | undefined
+}
+
+/** A running command. Closing its scope ends it, with everything it started. */
+export interface ExecHandle {
+  /** Everything it writes, in order, with back-pressure; ends when both descriptors are closed. Run it once. */
+  readonly output: Stream.Stream<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }, ProvisionerError>
+  /** Completes when the command has ended. `signal` is set when one ended it, and `code` is then 128 + its number. */
+  readonly exit: Effect.Effect<{ readonly code: number; readonly signal?: string }, ProvisionerError>
+  /** Signals the command and everything it started. */
+  readonly kill: (signal: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Effect.Effect<void, ProvisionerError>
+  readonly resize: (size: { readonly cols: number; readonly rows: number }) => Effect.Effect<void, ProvisionerError>
+}
+
+/** What to check out. */
+export interface WorkspaceSource {
+  /** An absolute path of a repository on this host, or a URL without credentials. */
+  readonly repository: string
+  readonly branch: string
+  /** Full object name; the commit that the checkout starts at. */
+  readonly commit: string
+  /** `branch` does not exist yet and is created at `commit`. */
+  readonly create: boolean
+  /** The branch to use where `branch` itself cannot be checked out, because another worktree has it. */
+  readonly fallbackBranch: string
+}
+
+/** A checkout that is in place. */
+export interface WorkspacePlacement {
+  /** The branch that is checked out. */
+  readonly branch: string
+  /** Where it is on this host; none for a checkout that only the box can see. */
+  readonly path?: string | undefined
+  /** Sentences for the user: what is different from what was asked. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** What would be lost if a checkout were removed. */
+export interface WorkspaceStatus {
+  /** `false`: there is no checkout, and so nothing to lose. */
+  readonly present: boolean
+  /** Changed and untracked files that are not ignored. */
+  readonly dirtyFiles: number
+  /** Commits that are on no branch outside the box. */
+  readonly unpublishedCommits: number
+}
+
+/** The provider places the checkout itself, instead of having it copied in. */
+export interface WorkspaceCapability {
+  /** Idempotent: a checkout of the same box that is already there is kept, with all its work. */
+  readonly attach: (ref: InstanceRef, source: WorkspaceSource) => Effect.Effect<WorkspacePlacement, ProvisionerError>
+  /** Answers for a halted box too. */
+  readonly status: (ref: InstanceRef) => Effect.Effect<WorkspaceStatus, ProvisionerError>
+  /** Removes the checkout with everything in it and verifies that it is gone; already gone is success. */
+  readonly detach: (ref: InstanceRef) => Effect.Effect<void, ProvisionerError>
+}
+
+export interface ProvisionerShape {
+  /** The provider's own name, as it stands in references. */
+  readonly name: string
+  /** How far a box is kept from its host. */
+  readonly isolation: "none" | "container" | "vm"
+  /** Whether `stop` destroys the box. */
+  readonly haltIsTerminal: boolean
+  /** The place this provider acts on now. Cheap, and asked before every answer about what exists. */
+  readonly scope: Effect.Effect<Scope, ProvisionerError>
+  /** Whether a box of this spec could be made: credentials, quota, image. No side effect. */
+  readonly preflight: (spec: Spec) => Effect.Effect<void, ProvisionerError>
+  /**
+   * Makes the box for an intent, or returns the one already made for its key. Labels are part of the create call.
+   * Interrupted or unanswered, it leaves either no box or one that `find` finds by key.
+   */
+  readonly provision: (intent: ProvisionIntent) => Effect.Effect<InstanceRef, ProvisionerError>
+  /** Looks for a box by its intent's key. */
+  readonly find: (key: string) => Effect.Effect<Presence, ProvisionerError>
+  readonly inspect: (ref: InstanceRef) => Effect.Effect<Observation, ProvisionerError>
+  /** Halts the box and everything in it, keeping its data. A box that is halted or gone is success. Never destroys. */
+  readonly stop: (ref: InstanceRef) => Effect.Effect<void, ProvisionerError>
+  /** Removes the box in whatever state it is, by reference or by key. Already gone is success. */
+  readonly destroy: (target: InstanceRef | string) => Effect.Effect<void, ProvisionerError>
+  /** Every box that carries this ledger's label. An unreachable platform is an error, never an empty list. */
+  readonly list: (ledgerId: string) => Stream.Stream<OwnedInstance, ProvisionerError>
+  /** Starts a halted box again, with its data. Running already is success. */
+  readonly start?: (ref: InstanceRef) => Effect.Effect<void, ProvisionerError>
+  readonly exec?: (
+    ref: InstanceRef,
+    request: ExecRequest
+  ) => Effect.Effect<ExecHandle, ProvisionerError, EffectScope.Scope>
+  readonly workspace?: WorkspaceCapability
+}
+
+/** A provider, as one service. */
+export class Provisioner extends Context.Service<Provisioner, ProvisionerShape>()("@org/sandbox-core/Provisioner") {}
+
+/** What core offers a provider's layer. */
+export type ProviderServices =
+  | FileSystem.FileSystem
+  | Path.Path
+  | ChildProcessSpawner.ChildProcessSpawner
+  | Host
+  | Directories
+  | Hasher
+
+/** A provider as a package exports it, for a registry to load by name. */
+export interface ProviderModule<Options = unknown> {
+  readonly apiVersion: 1
+  readonly name: string
+  /** Decodes the provider's own section of the configuration. */
+  readonly options: Schema.Codec<Options, unknown>
+  readonly layer: (options: Options) => Layer.Layer<Provisioner, SandboxError, ProviderServices>
+}
+
+/** Declares a provider; its result is the default export of a provider's package. */
+export const defineProvider = <Options>(module: ProviderModule<Options>): ProviderModule<Options> => module
+
+/** The labels that every box carries, set by the create call itself. */
+export const labelNames = {
+  ledger: "org.sandbox.ledger",
+  owner: "org.sandbox.owner",
+  session: "org.sandbox.session",
+  generation: "org.sandbox.generation",
+  key: "org.sandbox.key",
+  expiresAt: "org.sandbox.expires-at"
+} as const

@@ -1,0 +1,191 @@
+/** What the programs answer, as plain data: no type of `effect` occurs here. Times are ISO 8601 in UTC. */
+import type { ClaimKind, State } from "./Lifecycle.ts"
+
+/** JSON that a record holds. */
+export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+
+/** A command to type as it stands, and why. */
+export interface Recovery {
+  readonly command: string
+  readonly reason: string
+}
+
+/** Who is moving a session, as others see it. */
+export interface ClaimView {
+  readonly kind: ClaimKind
+  readonly operationId: string
+  readonly phase: string
+  readonly ageS: number
+  /** The holder is dead or silent for longer than its lease: the recovery command takes over. */
+  readonly stale: boolean
+  readonly holder: { readonly host: string; readonly pid: number }
+}
+
+export interface HealthView {
+  readonly status: "healthy" | "degraded" | "unreachable" | "gone" | "unknown"
+  readonly observedAt: string
+}
+
+export interface ErrorView {
+  readonly errorCode: string
+  readonly cause: string
+  readonly nextStep: string
+  readonly retryable: boolean
+  readonly operationId: string | null
+  readonly details?: Readonly<Record<string, Json>>
+}
+
+/** A session as `list` and `status` show it. */
+export interface SessionView {
+  readonly sessionId: string
+  readonly name: string
+  readonly owner: string
+  readonly provider: string
+  readonly state: State
+  readonly claim: ClaimView | null
+  readonly health: HealthView | null
+  readonly recovery: Recovery | null
+  readonly repository: string
+  readonly branch: string | null
+  readonly workBranch: string | null
+  readonly targetCommitSha: string | null
+  readonly worktreePath: string | null
+  readonly generation: number
+  readonly lastError: ErrorView | null
+  readonly createdAt: string
+  readonly updatedAt: string
+  readonly readyAt: string | null
+  readonly stoppedAt: string | null
+  readonly persistedAt: string | null
+  readonly destroyedAt: string | null
+}
+
+/** What every operation answers. */
+export interface OperationResult {
+  readonly sessionId: string
+  /** Null where nothing had to be done, so that no operation was recorded. */
+  readonly operationId: string | null
+  readonly state: State
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface UpResult extends OperationResult {
+  readonly operationId: string
+  readonly name: string
+  readonly provider: string
+  readonly branch: string
+  readonly workBranch: string
+  readonly targetCommitSha: string
+  readonly worktreePath: string | null
+  readonly endpointUrl: string | null
+  readonly readyAt: string
+  readonly browserOpened: boolean
+  /** This is the recorded answer to the same request; nothing was done now. */
+  readonly replayed?: true
+}
+
+export interface TransitionView {
+  readonly from: State | null
+  readonly to: State
+  readonly at: string
+  readonly operationId: string
+}
+
+export interface CheckpointView {
+  readonly id: string
+  /** SHA-256, hexadecimal. */
+  readonly digest: string
+  readonly bytes: number
+  readonly verified: boolean
+  /** How many transitions compaction dropped. */
+  readonly compacted: number
+}
+
+export interface DownResult extends OperationResult {
+  /** There was nothing left to do. */
+  readonly already?: true
+  readonly stoppedAt: string | null
+  readonly persistedAt: string | null
+  readonly checkpoint: CheckpointView | null
+  readonly stateTransitions: ReadonlyArray<TransitionView>
+  readonly replayed?: true
+}
+
+export interface DestroyResult extends OperationResult {
+  readonly already?: true
+  readonly destroyedAt: string | null
+  /** The box was given up, not removed: it may still exist. */
+  readonly forgotten?: true
+  readonly replayed?: true
+}
+
+export interface ResumeResult extends OperationResult {
+  readonly already?: true
+  readonly name: string
+  readonly provider: string
+  readonly branch: string | null
+  readonly workBranch: string | null
+  readonly targetCommitSha: string | null
+  readonly worktreePath: string | null
+  readonly readyAt: string | null
+  readonly replayed?: true
+}
+
+export interface ListResult {
+  readonly sessions: ReadonlyArray<SessionView>
+  /** One sentence for each record that cannot be read; it hides no other. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface StatusResult extends SessionView {
+  /** Whether the session is usable as far as is known. */
+  readonly healthy: boolean
+  readonly checkpoint: CheckpointView | null
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface OperationView {
+  readonly operationId: string
+  readonly verb: string
+  readonly clientRequestId: string | null
+  readonly attempt: number
+  readonly status: "running" | "succeeded" | "failed" | "abandoned"
+  readonly error: ErrorView | null
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+
+export interface EventView {
+  readonly seq: number
+  readonly type: string
+  readonly at: string
+  readonly operationId: string
+  readonly data: Readonly<Record<string, Json>>
+}
+
+export interface HistoryResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly stateTransitions: ReadonlyArray<TransitionView>
+  readonly operations: ReadonlyArray<OperationView>
+  readonly events: ReadonlyArray<EventView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** One thing that `gc` found, and what it does about it. */
+export interface GcAction {
+  readonly sessionId: string
+  readonly name: string
+  readonly finding: string
+  readonly action: "recover" | "destroy_box" | "close_intent" | "drop_claim" | "report"
+  /** `planned` in a dry run. */
+  readonly outcome: "planned" | "done" | "failed" | "skipped"
+  readonly error?: ErrorView
+}
+
+export interface GcResult {
+  readonly dryRun: boolean
+  readonly actions: ReadonlyArray<GcAction>
+  readonly warnings: ReadonlyArray<string>
+}

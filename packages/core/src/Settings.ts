@@ -1,0 +1,12 @@
+/** Settings of the programs that have a default. */
+import { Context, Duration } from "effect"
+
+/** Sizes and times of the product's own records. */
+export const Limits = Context.Reference("@org/sandbox-core/Settings/Limits", {
+  defaultValue: () => ({
+    /** The largest session record, in bytes. */
+    maxRecordBytes: 131_072,
+    /** How long `list` shows a session after it ended. */
+    recentWindow: Duration.days(7)
+  })
+})

@@ -1,0 +1,94 @@
+/** The reads of a ledger: single statements, no locks. */
+import { Effect, Result } from "effect"
+import type { SqlError, Statement } from "effect/sql"
+import type { Ledger, SessionQuery, UnreadableRow } from "../Ledger.ts"
+import type { Database } from "./database.ts"
+import * as Rows from "./rows.ts"
+
+type Reads = Pick<Ledger["Service"], "session" | "sessions" | "history" | "request" | "openIntents" | "openOrphans">
+
+export const make = (db: Database): Reads => {
+  const { all, failure, sql } = db
+
+  const matches = (query: SessionQuery): Statement.Fragment => {
+    const { reference } = query
+    const owned = query.owner === undefined ? [] : [sql`owner = ${query.owner}`]
+    const conditions = [
+      ...(query.states === undefined ? [] : [sql.in("state", query.states)]),
+      ...(query.provider === undefined ? [] : [sql`provider = ${query.provider}`]),
+      ...(query.endedAfter === undefined
+        ? []
+        : [
+            // spelled out per state so that both databases walk sessions_window instead of the whole table
+            sql.or([
+              sql`state NOT IN ('destroyed', 'failed')`,
+              sql`(state IN ('destroyed', 'failed') AND updated_at >= ${query.endedAfter})`,
+              sql`(state IN ('destroyed', 'failed') AND claim_token IS NOT NULL)`,
+              sql`(state = 'failed' AND (instance IS NOT NULL OR cleanup_required = 1))`
+            ])
+          ])
+    ]
+    if (reference === undefined) return sql.and([...owned, ...conditions])
+    const named = sql.and([...owned, sql`name = ${reference}`])
+    // "~" sorts after every character of an identifier
+    return /^sbx_[0-9a-z]*$/.test(reference)
+      ? sql.and([sql.or([sql`(id >= ${reference} AND id < ${`${reference}~`})`, named]), ...conditions])
+      : sql.and([named, ...conditions])
+  }
+
+  const records = <A>(
+    rows: Effect.Effect<ReadonlyArray<Rows.Row>, SqlError.SqlError>,
+    read: (row: Rows.Row) => Result.Result<A, UnreadableRow>
+  ) => Effect.flatMap(rows, (rows) => all(rows, read))
+
+  const history = Effect.fnUntraced(function* (sessionId: string) {
+    return {
+      events: yield* records(
+        sql<Rows.Row>`SELECT * FROM events WHERE session_id = ${sessionId} ORDER BY seq`,
+        Rows.toEvent
+      ),
+      operations: yield* records(
+        sql<Rows.Row>`SELECT * FROM operations WHERE session_id = ${sessionId} ORDER BY created_at, id`,
+        Rows.toOperation
+      ),
+      intents: yield* records(
+        sql<Rows.Row>`SELECT * FROM intents WHERE session_id = ${sessionId} ORDER BY generation`,
+        Rows.toIntent
+      ),
+      orphans: yield* records(
+        sql<Rows.Row>`SELECT * FROM orphans WHERE session_id = ${sessionId} ORDER BY created_at, id`,
+        Rows.toOrphan
+      ),
+      checkpoints: yield* records(
+        sql<Rows.Row>`SELECT * FROM checkpoints WHERE session_id = ${sessionId} ORDER BY persisted_at, id`,
+        Rows.toCheckpoint
+      )
+    }
+  })
+
+  return {
+    session: (id) => failure("session")(db.session(id)),
+    sessions: (query) =>
+      sql<Rows.Row>`SELECT * FROM sessions WHERE ${matches(query)} ORDER BY created_at DESC, id DESC`.pipe(
+        Effect.map((rows) => {
+          const read = rows.map(Rows.toSession)
+          return {
+            sessions: read.filter(Result.isSuccess).map((row) => row.success),
+            unreadable: read.filter(Result.isFailure).map((row) => row.failure)
+          }
+        }),
+        failure("sessions"),
+        Effect.withSpan("Ledger.sessions")
+      ),
+    history: (sessionId) => failure("history")(history(sessionId)),
+    request: (key) => failure("request")(db.request(key)),
+    openIntents: records(
+      sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`,
+      Rows.toIntent
+    ).pipe(failure("openIntents")),
+    openOrphans: records(
+      sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`,
+      Rows.toOrphan
+    ).pipe(failure("openOrphans"))
+  }
+}

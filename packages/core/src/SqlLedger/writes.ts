@@ -1,0 +1,227 @@
+/** The writes of a ledger: each one transaction that compares and sets, or changes nothing. */
+import { Clock, Effect, Option } from "effect"
+import {
+  type Acquisition,
+  type Change,
+  ClaimConflict,
+  ClaimLost,
+  type Ledger,
+  NameTaken,
+  type NewEvent,
+  type OperationRequest,
+  RequestKnown,
+  type Reservation
+} from "../Ledger.ts"
+import { type Database, isUniqueViolation } from "./database.ts"
+import * as Rows from "./rows.ts"
+
+type Writes = Pick<Ledger["Service"], "reserve" | "acquire" | "renew" | "commit">
+
+export const make = (db: Database): Writes => {
+  const { all, failure, first, request, sql, transact } = db
+
+  const append = (sessionId: string, operationId: string, at: number, events: ReadonlyArray<NewEvent>) =>
+    Effect.forEach(
+      events,
+      (event) =>
+        sql`INSERT INTO events (session_id, seq, operation_id, type, data, at)
+            SELECT ${sessionId}, COALESCE(MAX(seq), 0) + 1, ${operationId}, ${event.type}, ${JSON.stringify(event.data)}, ${at}
+            FROM events WHERE session_id = ${sessionId}`,
+      { discard: true }
+    )
+
+  const insertOperation = (
+    session: { readonly id: string; readonly owner: string },
+    request: OperationRequest,
+    now: number
+  ) =>
+    sql`INSERT INTO operations ${sql.insert({
+      id: request.id,
+      session_id: session.id,
+      owner: session.owner,
+      verb: request.verb,
+      client_request_id: request.clientRequestId,
+      request_hash: request.requestHash,
+      attempt: 1,
+      status: "running",
+      result: null,
+      error: null,
+      created_at: now,
+      updated_at: now
+    })}`
+
+  const claimColumns = (claim: Acquisition["claim"], operationId: string, now: number) => ({
+    claim_token: claim.token,
+    claim_operation_id: operationId,
+    claim_kind: claim.kind,
+    claim_phase: "claimed",
+    claim_acquired_at: now,
+    claim_renewed_at: now,
+    claim_lease_until: now + claim.lease,
+    claim_holder: JSON.stringify(claim.holder),
+    claim_prior: claim.prior === null ? null : JSON.stringify(claim.prior)
+  })
+
+  const transition = (from: string | undefined, to: string): NewEvent => ({
+    type: "transition",
+    data: { from: from ?? null, to }
+  })
+
+  const refuseKnown = Effect.fnUntraced(function* (owner: string, operation: OperationRequest) {
+    const { clientRequestId, verb } = operation
+    if (clientRequestId === null) return
+    const known = yield* request({ owner, verb, clientRequestId })
+    if (Option.isSome(known)) return yield* new RequestKnown({ operation: known.value })
+  })
+
+  const reserve = Effect.fnUntraced(function* (reservation: Reservation) {
+    const { claim, move, operation, session } = reservation
+    const now = yield* Clock.currentTimeMillis
+    const refusal = Effect.gen(function* () {
+      yield* refuseKnown(session.owner, operation)
+      const holders = yield* sql<Rows.Row>`SELECT * FROM sessions
+        WHERE owner = ${session.owner} AND reserved_name = ${session.name}`
+      const holder = yield* first(holders, Rows.toSession)
+      if (Option.isSome(holder)) return yield* new NameTaken({ holder: holder.value })
+    })
+    const write = Effect.gen(function* () {
+      yield* refusal
+      yield* sql`INSERT INTO sessions ${sql.insert({
+        id: session.id,
+        owner: session.owner,
+        name: session.name,
+        reserved_name: session.name,
+        state: move.to,
+        version: 1,
+        provider: session.provider,
+        generation: 0,
+        spec: JSON.stringify(session.spec),
+        cleanup_required: 0,
+        repository: session.repository,
+        branch: session.branch,
+        ...claimColumns(claim, operation.id, now),
+        created_at: now,
+        updated_at: now
+      })}`
+      yield* insertOperation(session, operation, now)
+      yield* append(session.id, operation.id, now, [transition(move.from, move.to)])
+      return Option.getOrThrow(yield* db.session(session.id))
+    })
+    return yield* transact("reserve", write).pipe(
+      // the other writer's row is visible once its transaction ended, which the violation proves
+      Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(refusal, Effect.fail(error)))
+    )
+  })
+
+  const acquire = Effect.fnUntraced(function* (acquisition: Acquisition) {
+    const { claim, force, move, observed, operation } = acquisition
+    const now = yield* Clock.currentTimeMillis
+    const dead = observed.claim
+    // renewals do not raise the version, so a claim judged stale is compared by its lease too
+    const unchanged = sql.and([
+      sql`id = ${observed.id}`,
+      sql`version = ${observed.version}`,
+      sql`COALESCE(claim_token, '') = ${dead?.token ?? ""}`,
+      ...(dead === null || force ? [] : [sql`claim_lease_until = ${dead.leaseUntil}`])
+    ])
+    const unknownRequest = refuseKnown(observed.owner, operation)
+    const repeated = dead !== null && dead.operationId === operation.id
+    const write = Effect.gen(function* () {
+      const claimed = yield* sql<Rows.Row>`UPDATE sessions SET ${sql.update({
+        ...claimColumns(claim, operation.id, now),
+        ...(move === undefined ? {} : { state: move.to }),
+        version: observed.version + 1,
+        updated_at: now
+      })} WHERE ${unchanged} RETURNING *`
+      if (claimed.length === 0) {
+        return yield* new ClaimConflict({ current: Option.getOrNull(yield* db.session(observed.id)) })
+      }
+      if (repeated) {
+        yield* sql`UPDATE operations SET attempt = attempt + 1, status = 'running', updated_at = ${now}
+          WHERE id = ${operation.id}`
+      } else {
+        yield* unknownRequest
+        yield* insertOperation(observed, operation, now)
+      }
+      if (dead !== null && !repeated) {
+        yield* sql`UPDATE operations SET status = 'abandoned', updated_at = ${now}
+          WHERE id = ${dead.operationId} AND status = 'running'`
+      }
+      yield* append(observed.id, operation.id, now, [
+        ...(dead === null
+          ? []
+          : [
+              {
+                type: "claim_taken_over",
+                data: { operation_id: dead.operationId, kind: dead.kind, phase: dead.phase, forced: force }
+              }
+            ]),
+        ...(move === undefined || move.from === move.to ? [] : [transition(move.from, move.to)])
+      ])
+      return yield* all(claimed, Rows.toSession)
+    })
+    const [claimed] = yield* transact("acquire", write).pipe(
+      Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(unknownRequest, Effect.fail(error)))
+    )
+    return claimed!
+  })
+
+  const renew = Effect.fnUntraced(function* (claim: Parameters<Ledger["Service"]["renew"]>[0]) {
+    const now = yield* Clock.currentTimeMillis
+    const renewed = yield* sql`UPDATE sessions
+      SET claim_renewed_at = ${now}, claim_lease_until = ${now + claim.lease}
+      WHERE id = ${claim.sessionId} AND claim_token = ${claim.token} RETURNING id`.pipe(failure("renew"))
+    if (renewed.length === 0) {
+      const current = yield* failure("renew")(db.session(claim.sessionId))
+      return yield* new ClaimLost({ sessionId: claim.sessionId, current: Option.getOrNull(current) })
+    }
+  })
+
+  const finish = (operationId: string, outcome: NonNullable<Change["outcome"]>, now: number) =>
+    sql`UPDATE operations SET ${sql.update({
+      status: outcome.status,
+      result: outcome.status === "succeeded" ? JSON.stringify(outcome.result) : null,
+      error: outcome.status === "failed" ? JSON.stringify(outcome.error) : null,
+      updated_at: now
+    })} WHERE id = ${operationId}`
+
+  const commit = Effect.fnUntraced(function* (write: Parameters<Ledger["Service"]["commit"]>[0]) {
+    const { change, operationId, sessionId, token } = write
+    const now = yield* Clock.currentTimeMillis
+    const { move } = change
+    const body = Effect.gen(function* () {
+      const written = yield* sql<Rows.Row>`UPDATE sessions
+        SET ${sql.update({ ...Rows.changeColumns(change), updated_at: now })}, version = version + 1
+        WHERE id = ${sessionId} AND claim_token = ${token} RETURNING *`
+      if (written.length === 0) {
+        return yield* new ClaimLost({ sessionId, current: Option.getOrNull(yield* db.session(sessionId)) })
+      }
+      for (const intent of change.intents ?? []) {
+        yield* sql`INSERT INTO intents ${sql.insert(Rows.intentColumns(intent))}
+          ON CONFLICT (key) DO UPDATE SET status = excluded.status, deadline = excluded.deadline`
+      }
+      for (const orphan of change.orphans ?? []) {
+        yield* sql`INSERT INTO orphans ${sql.insert(Rows.orphanColumns(orphan))}
+          ON CONFLICT (id) DO UPDATE SET resolved_at = excluded.resolved_at`
+      }
+      if (change.checkpoint !== undefined) {
+        yield* sql`INSERT INTO checkpoints ${sql.insert(Rows.checkpointColumns(change.checkpoint))}`
+      }
+      if (change.outcome !== undefined) yield* finish(operationId, change.outcome, now)
+      yield* append(sessionId, operationId, now, [
+        ...(move === undefined || move.from === move.to ? [] : [transition(move.from, move.to)]),
+        ...(change.events ?? [])
+      ])
+      return yield* all(written, Rows.toSession)
+    })
+    const [claimed] = yield* transact("commit", body)
+    return claimed!
+  })
+
+  return {
+    reserve: (reservation) => failure("reserve")(reserve(reservation)),
+    acquire: (acquisition) => failure("acquire")(acquire(acquisition)),
+    renew: (claim) => failure("renew")(renew(claim)),
+    commit: (write) => failure("commit")(commit(write))
+  }
+}

@@ -1,0 +1,172 @@
+/** Making, starting and removing the box of a session, as phases of an operation that holds its claim. */
+import { Clock, Duration, Effect } from "effect"
+import type { Held } from "../Claim.ts"
+import { Ledger } from "../Ledger.ts"
+import { labelNames, type ProvisionIntent } from "../Provisioner.ts"
+import { type Backend, CallPolicy, type Target } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import {
+  type InstanceRef,
+  Intent,
+  instanceName,
+  intentKey,
+  keyGeneration,
+  type Session,
+  type SessionPatch
+} from "../Session.ts"
+
+/** The name of the undo that removes a new box; `settle` asks how it went. */
+export const destroyUndo = "destroy the new box"
+export const stopUndo = "stop the box again"
+
+/** The open intent of the row's generation: what a dead attempt may have made. */
+const openIntent = Effect.fnUntraced(function* (row: Session) {
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  return intents.find((intent) => intent.status === "open" && intent.generation === row.generation)
+})
+
+const newIntent = Effect.fnUntraced(function* (row: Session, scope: string) {
+  const now = yield* Clock.currentTimeMillis
+  const { provision } = yield* CallPolicy
+  const generation = row.generation + 1
+  const key = intentKey(row.id, generation)
+  return new Intent({
+    key,
+    sessionId: row.id,
+    generation,
+    provider: row.provider,
+    scope,
+    name: instanceName(key),
+    status: "open",
+    deadline: now + Duration.toMillis(provision.limit),
+    createdAt: now
+  })
+})
+
+const labels = (ledgerId: string, row: Session, key: string): Readonly<Record<string, string>> => ({
+  [labelNames.ledger]: ledgerId,
+  [labelNames.owner]: row.owner,
+  [labelNames.session]: row.id,
+  [labelNames.generation]: String(keyGeneration(key)),
+  [labelNames.key]: key,
+  ...(row.expiresAt === null ? {} : { [labelNames.expiresAt]: String(row.expiresAt) })
+})
+
+/**
+ * A new box for the session: the intent is committed, then the provider asked, then the reference committed.
+ *
+ * Re-entry goes on with the intent of the dead attempt, so that its box is adopted and never a second one made.
+ */
+export const make = Effect.fnUntraced(function* <R, R2>(
+  held: Held,
+  backend: Backend,
+  options: {
+    /** Where to make it; asked only when no dead attempt has begun. */
+    readonly scope: Effect.Effect<string, SandboxError.SandboxError, R>
+    /** What is written with the intent; asked likewise. */
+    readonly set: Effect.Effect<SessionPatch, SandboxError.SandboxError, R2>
+  }
+) {
+  const ledger = yield* Ledger
+  const before = yield* held.row
+  const inherited = before.state === "provisioning" ? yield* openIntent(before) : undefined
+  const intent = inherited ?? (yield* newIntent(before, yield* options.scope))
+  if (inherited === undefined) {
+    const set = yield* options.set
+    const move = before.state === "provisioning" ? undefined : yield* held.move("provisioning")
+    yield* held.phase(
+      "intent",
+      held.commit({ move, set: { ...set, generation: intent.generation, instance: null }, intents: [intent] })
+    )
+  }
+  const row = yield* held.row
+  // registered before the call: an interrupted create may have made a box that only its key finds
+  yield* held.onRollback({
+    name: destroyUndo,
+    run: backend.destroy({ scope: intent.scope, key: intent.key, ref: null }),
+    evenIfLost: (current) =>
+      current === null ||
+      current.state === "tearing_down" ||
+      current.state === "destroyed" ||
+      current.generation > intent.generation
+  })
+  const request: ProvisionIntent = {
+    key: intent.key,
+    scope: intent.scope,
+    name: intent.name,
+    labels: labels(ledger.id, row, intent.key),
+    spec: row.spec,
+    deadline: intent.deadline
+  }
+  const ref = yield* held.phase("provision", backend.provision(request))
+  yield* held.commit({
+    move: yield* held.move("syncing"),
+    set: { instance: ref },
+    intents: [new Intent({ ...intent, status: "bound" })]
+  })
+  return ref
+})
+
+/** Brings an existing box to run; `false` when it is gone. What was started is stopped again on rollback. */
+export const wake = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+  const seen = yield* backend.inspect(ref)
+  switch (seen._tag) {
+    case "running":
+      return true
+    case "gone":
+      return false
+    case "unknown":
+      return yield* notSeen(backend.name, seen.why)
+    case "stopped":
+      yield* held.onRollback({ name: stopUndo, run: backend.stop(ref) })
+      yield* held.phase("start", backend.start(ref))
+      return true
+  }
+})
+
+/** A provider that cannot be asked: nothing may be concluded about the box. */
+export const notSeen = (provider: string, why: string) =>
+  SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+    message: `provider ${provider} cannot say what became of the box: ${why}`,
+    nextStep: "make the provider reachable, and try again",
+    retryable: true,
+    details: { provider, operation: "inspect", reason: "Unreachable", outcome: "not_applied" }
+  })
+
+/** Where the boxes of a session may be: the one its row refers to, and those that open intents may have made. */
+export const targets = Effect.fnUntraced(function* (row: Session) {
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  const open = intents.filter((intent) => intent.status === "open")
+  const found: Array<Target & { readonly provider: string; readonly intent: Intent | null }> = open.map((intent) => ({
+    provider: intent.provider,
+    scope: intent.scope,
+    key: intent.key,
+    ref: null,
+    intent
+  }))
+  const { instance } = row
+  if (instance !== null) {
+    found.push({
+      provider: row.provider,
+      scope: instance.scope,
+      key: instance.key,
+      ref: instance,
+      intent: intents.find((intent) => intent.key === instance.key) ?? null
+    })
+  }
+  return found
+})
+
+/**
+ * The intents that are over when an operation that made a box has failed and been undone.
+ *
+ * A create whose answer never came may still happen: its intent stays open, and gc looks again until its deadline.
+ */
+export const finished = Effect.fnUntraced(function* (row: Session, error: SandboxError.SandboxError) {
+  const answered = row.instance !== null || error.details?.["outcome"] === "not_applied"
+  if (!answered) return []
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  return intents
+    .filter((intent) => intent.generation === row.generation && intent.status !== "closed")
+    .map((intent) => new Intent({ ...intent, status: "closed" }))
+})

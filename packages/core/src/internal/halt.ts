@@ -1,0 +1,127 @@
+/** From a session that may run to one that is halted and saved: the phases that `down` and `destroy` share. */
+import { Clock, Effect } from "effect"
+import type { Failure, Held } from "../Claim.ts"
+import * as Claim from "../Claim.ts"
+import type { Change } from "../Ledger.ts"
+import type { State } from "../Lifecycle.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { Health, type InstanceRef, Intent, type Prior, type Session } from "../Session.ts"
+import * as box from "./box.ts"
+import { save } from "./save.ts"
+
+/** Where a claim to halt a session enters, by what an inherited crash left. */
+export const entrance = (row: Session, prior: Prior | null): State => {
+  switch (row.state) {
+    case "requested":
+    case "provisioning":
+    case "syncing":
+    case "switching":
+      // nobody ever had this session to lose work in; it is simply removed
+      return prior === null ? "tearing_down" : "stopping"
+    case "persist_failed":
+    case "stopped_unpersisted":
+      return "persisting"
+    case "persisting":
+    case "tearing_down":
+      return row.state
+    default:
+      return "stopping"
+  }
+}
+
+/** Stops the box unless it is seen halted, and proves it: ends in `persisting`. */
+export const stop = Effect.fnUntraced(function* (held: Held) {
+  const backends = yield* Provisioners
+  const row = yield* held.row
+  const stopped: Array<{ readonly ref: InstanceRef; readonly gone: boolean }> = []
+  const closed: Array<Intent> = []
+  for (const target of yield* box.targets(row)) {
+    const backend = yield* backends.get(target.provider)
+    const ref = target.ref ?? (yield* lookFor(backend, target))
+    if (ref === null) {
+      // nothing came of it; the intent stays open, because its create may still be answered late
+      continue
+    }
+    const gone = yield* held.phase("stop", halt(backend, ref))
+    stopped.push({ ref, gone })
+    if (target.intent !== null) closed.push(new Intent({ ...target.intent, status: gone ? "closed" : "bound" }))
+  }
+  const [kept] = stopped.filter(({ gone }) => !gone)
+  const now = yield* Clock.currentTimeMillis
+  yield* held.commit({
+    move: yield* held.move("persisting"),
+    set: {
+      instance: kept?.ref ?? null,
+      stoppedAt: now,
+      health: stopped.length > 0 && kept === undefined ? new Health({ status: "gone", observedAt: now }) : row.health
+    },
+    intents: closed
+  })
+})
+
+const lookFor = Effect.fnUntraced(function* (
+  backend: Backend,
+  target: { readonly scope: string; readonly key: string }
+) {
+  const seen = yield* backend.find(target)
+  if (seen._tag === "unknown") return yield* cannotSee(backend.name, seen.why)
+  return seen._tag === "present" ? seen.ref : null
+})
+
+/** Whether the box is gone altogether once it is halted. */
+const halt = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
+  const before = yield* backend.inspect(ref)
+  if (before._tag === "stopped") return false
+  if (before._tag === "gone") return true
+  yield* backend.stop(ref)
+  const after = yield* backend.inspect(ref)
+  if (after._tag === "unknown") return yield* cannotSee(backend.name, after.why)
+  if (after._tag === "running") {
+    return yield* SandboxError.make("ERR_STOP_FAILED", {
+      message: `provider ${backend.name} answered that it stopped the box, but it still runs`,
+      nextStep: "run the command again",
+      details: { provider: backend.name, operation: "stop", reason: "Unknown", outcome: "unknown" }
+    })
+  }
+  return after._tag === "gone"
+})
+
+const cannotSee = (provider: string, why: string) =>
+  SandboxError.make("ERR_STOP_FAILED", {
+    message: `provider ${provider} cannot say whether the box is halted: ${why}`,
+    nextStep: "make the provider reachable, and run the command again",
+    details: { provider, operation: "inspect", reason: "Unreachable", outcome: "unknown" }
+  })
+
+/** Saves the record: ends in `stopped`, with the checkpoint in the same commit. `last` is added to that commit. */
+export const persist = Effect.fnUntraced(function* (held: Held) {
+  const checkpoint = yield* held.phase("save", save(held))
+  const change: Change = {
+    move: yield* held.move("stopped"),
+    set: { persistedAt: checkpoint.persistedAt, lastError: null },
+    checkpoint
+  }
+  return { checkpoint, change }
+})
+
+/** The truth after a halt that failed or was interrupted. */
+export const settle = Effect.fnUntraced(function* (held: Held, failure: Failure) {
+  const row = yield* held.row
+  const set = { lastError: Claim.recorded(failure.error) }
+  if (row.state === "stopping") {
+    // a box that was not stopped after all is as it was; one that cannot be seen stays in `stopping`
+    const { prior } = held
+    const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
+    if (!wasUp || row.instance === null) return { set }
+    const backend = yield* (yield* Provisioners).get(row.provider)
+    const seen = yield* backend.inspect(row.instance)
+    return seen._tag === "running" ? { move: yield* held.move(prior.state), set } : { set }
+  }
+  if (row.state === "persisting") {
+    const rejected =
+      failure.error.code === "ERR_PERSIST_FAILED" || failure.error.code === "ERR_PERSIST_PAYLOAD_TOO_LARGE"
+    return { move: yield* held.move(rejected ? "persist_failed" : "stopped_unpersisted"), set }
+  }
+  return { set }
+})

@@ -1,0 +1,70 @@
+/** From a box that runs to a session that is ready: the last phases of up and resume. */
+import { Clock, Effect } from "effect"
+import type { Done, Held } from "../Claim.ts"
+import type { Backend } from "../Provisioners.ts"
+import type * as Results from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { Health, type InstanceRef, type JsonRecord, type Session } from "../Session.ts"
+import * as View from "../View.ts"
+import { notSeen } from "./box.ts"
+
+/** The branch that is used where the asked one is checked out elsewhere. */
+const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
+
+/** Puts the checkout in place, looks that the box runs, and describes the last commit. */
+export const finish = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+  const row = yield* held.row
+  const placed = yield* held.phase(
+    "workspace",
+    backend.attach(ref, {
+      repository: row.repository,
+      branch: row.branch!,
+      commit: row.commit!,
+      create: true,
+      fallbackBranch: fallbackBranch(row)
+    })
+  )
+  yield* Effect.forEach(placed.warnings, held.warn)
+  yield* held.phase("health", alive(backend, ref))
+  const now = yield* Clock.currentTimeMillis
+  const set = {
+    workBranch: placed.branch,
+    workspacePath: placed.path ?? null,
+    health: new Health({ status: "healthy", observedAt: now }),
+    cleanupRequired: false,
+    lastError: null,
+    readyAt: now
+  } as const
+  return { set, row: { ...row, ...set } }
+})
+
+const alive = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
+  const seen = yield* backend.inspect(ref)
+  if (seen._tag === "running") return
+  if (seen._tag === "unknown") return yield* notSeen(backend.name, seen.why)
+  return yield* SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+    message: `the box is ${seen._tag} right after it was started`,
+    nextStep: "look at the provider's own logs, then try again",
+    details: { provider: backend.name, operation: "inspect", reason: "NotReady", outcome: "applied" }
+  })
+})
+
+/** What up and resume answer about a session that is ready. */
+export const described = (row: Omit<Session, "state">, readyAt: number) => ({
+  name: row.name,
+  provider: row.provider,
+  branch: row.branch!,
+  workBranch: row.workBranch!,
+  targetCommitSha: row.commit!,
+  worktreePath: row.workspacePath,
+  readyAt: View.iso(readyAt)
+})
+
+/** The final commit of an operation whose answer is recorded for replays. */
+export const done = <A extends Results.OperationResult>(result: A, change: Done<A>["change"]): Done<A> => ({
+  result,
+  change: {
+    ...change,
+    outcome: { status: "succeeded", result: result as unknown as typeof JsonRecord.Type }
+  }
+})

@@ -1,0 +1,71 @@
+/**
+ * Batteries included: everything core needs on a Node process, with the ledger and the checkpoints below the user's
+ * state directory.
+ */
+import { join } from "node:path"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Config, Effect, type FileSystem, Layer, Option, type Path } from "effect"
+import type { ChildProcessSpawner } from "effect/process"
+import type { CheckpointStore } from "./CheckpointStore.ts"
+import type { Hasher } from "./Hasher.ts"
+import { Directories, Host } from "./Host.ts"
+import type { Ids } from "./Ids.ts"
+import type { Ledger } from "./Ledger.ts"
+import * as FileCheckpointStore from "./node/FileCheckpointStore.ts"
+import * as NodeHost from "./node/NodeHost.ts"
+import * as NodeLedger from "./node/NodeLedger.ts"
+import { Principal } from "./Principal.ts"
+import * as SandboxError from "./SandboxError.ts"
+
+/** What a Node process offers: processes, files, identity of host and process, random ids, hashing, directories. */
+export type Platform =
+  | FileSystem.FileSystem
+  | Path.Path
+  | ChildProcessSpawner.ChildProcessSpawner
+  | Host
+  | Directories
+  | Ids
+  | Hasher
+
+/** The platform ports on Node. */
+export const layerPlatform: Layer.Layer<Platform, SandboxError.SandboxError> = Layer.mergeAll(
+  NodeServices.layer,
+  NodeHost.layerHost,
+  NodeHost.layerDirectories,
+  NodeHost.layerIds,
+  NodeHost.layerHasher
+)
+
+export interface NodeOptions {
+  /** A file's path or a `postgres://` URL; `SANDBOX_LEDGER`, or `ledger.db` in the state directory, when absent. */
+  readonly ledger?: string | undefined
+  /** Whose sessions; `SANDBOX_PRINCIPAL_ID`, or the operating system's user, when absent. */
+  readonly principal?: string | undefined
+}
+
+/** Platform, ledger, checkpoint store and principal: all that the programs need beside providers. */
+export const layer = (
+  options: NodeOptions = {}
+): Layer.Layer<Platform | Ledger | CheckpointStore | Principal, SandboxError.SandboxError> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { state } = yield* Directories
+      const location =
+        options.ledger ?? Option.getOrElse(yield* setting("SANDBOX_LEDGER"), () => join(state, "ledger.db"))
+      const named = options.principal ?? Option.getOrUndefined(yield* setting("SANDBOX_PRINCIPAL_ID"))
+      if (named === undefined && NodeLedger.isPostgres(location)) {
+        return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message: "a shared ledger needs to know whose sessions are meant: no principal was given",
+          nextStep: "pass --principal or set SANDBOX_PRINCIPAL_ID",
+          details: { field: "principal" }
+        })
+      }
+      return Layer.mergeAll(
+        NodeLedger.layer(location),
+        FileCheckpointStore.layer(join(state, "checkpoints")),
+        Layer.succeed(Principal)(named ?? (yield* Host).user)
+      )
+    })
+  ).pipe(Layer.provideMerge(layerPlatform))
+
+const setting = (name: string) => Effect.orDie(Effect.option(Config.NonEmptyString(name)))

@@ -1,0 +1,224 @@
+/** `destroy`: removes a session's box and frees its name, losing nothing that was not given up by name. */
+import { Clock, Effect } from "effect"
+import * as Claim from "../Claim.ts"
+import { Ids } from "../Ids.ts"
+import * as box from "../internal/box.ts"
+import * as halting from "../internal/halt.ts"
+import * as ready from "../internal/ready.ts"
+import { standing } from "../internal/requests.ts"
+import * as sessions from "../internal/sessions.ts"
+import { tearDown } from "../internal/teardown.ts"
+import type { OperationRequest } from "../Ledger.ts"
+import type { State } from "../Lifecycle.ts"
+import type { DestroyOptions } from "../Options.ts"
+import { Provisioners } from "../Provisioners.ts"
+import type { DestroyResult } from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { Intent, Orphan, type Prior, type Session } from "../Session.ts"
+import * as Teardown from "../Teardown.ts"
+import * as View from "../View.ts"
+
+/**
+ * Brings a session to `destroyed`: its box proven gone, its name free; destroyed already is success.
+ *
+ * A session in use is halted and saved first, and a save that fails stops there. Fails with `ERR_FORCE_REQUIRED` for a
+ * `ready` session without `force`, and with `ERR_DATA_LOSS_UNCONFIRMED` while there is work nobody else has.
+ */
+export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) {
+  const session = yield* sessions.find(options.session)
+  const { confirmDataLoss = false, force = false, forget = false, noPersist = false } = options
+  const before = yield* standing("destroy", { session: session.id, noPersist, forget }, options)
+  if (before._tag === "succeeded") {
+    return { ...(before.operation.result as unknown as DestroyResult), replayed: true as const }
+  }
+  const decision = Teardown.decide(session.state, { force, confirmDataLoss })
+  if (decision._tag === "already") return already(session)
+  if ((noPersist || forget) && !confirmDataLoss) {
+    return yield* refused("ERR_DATA_LOSS_UNCONFIRMED", session, noPersist ? "--no-persist" : "--forget")
+  }
+  if (decision._tag === "refuse" && !forget) return yield* refused(decision.code, session, "destroy")
+  // who may take the claim is decided before anything of the session is looked at
+  const madeByDeadUp = session.claim !== null && session.claim.prior === null
+  const mayHaveWork = session.instance !== null && session.state !== "tearing_down" && !madeByDeadUp
+  if (mayHaveWork && !confirmDataLoss && (yield* Claim.liveness(session.claim)) !== "live")
+    yield* nothingUnsaved(session)
+  return yield* remove(session, before.operation, { confirmDataLoss, force, forget, noPersist })
+})
+
+/** Halts, saves and removes under a claim, as far as each is still to be done. */
+export const remove = Effect.fnUntraced(function* (
+  session: Session,
+  operation: OperationRequest,
+  options: {
+    readonly confirmDataLoss: boolean
+    readonly force: boolean
+    readonly forget: boolean
+    readonly noPersist: boolean
+  }
+) {
+  return yield* Claim.withClaim(
+    {
+      session,
+      kind: "destroy",
+      operation,
+      force: options.force || options.forget,
+      from: [
+        "ready",
+        "completed",
+        "stopped",
+        "failed",
+        "persist_failed",
+        "stopped_unpersisted",
+        "requested",
+        "provisioning",
+        "syncing",
+        "switching"
+      ],
+      enter: entrance
+    },
+    {
+      verb: "destroy",
+      use: Effect.fnUntraced(function* (held: Claim.Held) {
+        if (options.forget) return yield* forgotten(held)
+        const entered = (yield* held.row).state
+        if (entered === "stopping") {
+          if (options.noPersist) yield* held.commit({ move: yield* held.move("tearing_down") })
+          else yield* halting.stop(held)
+        }
+        if ((yield* held.row).state === "persisting") {
+          yield* held.commit((yield* halting.persist(held)).change)
+        }
+        const row = yield* held.row
+        if (row.state === "stopped") {
+          // nothing runs any more, so what is seen now is final
+          if (!options.confirmDataLoss) {
+            yield* Effect.mapError(nothingUnsaved(row), (error) =>
+              SandboxError.make("ERR_DESTROY_FAILED", { ...SandboxError.fields(error), retryable: false })
+            )
+          }
+          yield* held.commit({ move: yield* held.move("tearing_down") })
+        }
+        const { change, destroyedAt } = yield* tearDown(held)
+        return ready.done(yield* result(held, destroyedAt), change)
+      }),
+      settle: halting.settle
+    }
+  )
+})
+
+const entrance = (row: Session, prior: Prior | null): State => {
+  switch (row.state) {
+    case "stopped":
+    case "persist_failed":
+    case "stopped_unpersisted":
+    case "failed":
+      return "tearing_down"
+    default:
+      return halting.entrance(row, prior)
+  }
+}
+
+/** Refuses while the checkout holds work that is nowhere else. */
+const nothingUnsaved = Effect.fnUntraced(function* (session: Session) {
+  const backend = yield* (yield* Provisioners).get(session.provider)
+  if (session.instance === null || !backend.capabilities.includes("workspace")) return
+  const unconfirmed = (what: string) =>
+    SandboxError.make("ERR_DATA_LOSS_UNCONFIRMED", {
+      message: `${session.name}: ${what}`,
+      nextStep: `commit and push it, or give it up with \`sandbox destroy ${session.id}${session.state === "ready" ? " --force" : ""} --confirm-data-loss\``,
+      sessionId: session.id,
+      state: session.state,
+      details: { worktree: session.workspacePath }
+    })
+  const seen = yield* Effect.mapError(backend.workspaceStatus(session.instance), (error) =>
+    unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`)
+  )
+  if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
+  return yield* unconfirmed(
+    `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
+  )
+})
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
+
+/** The way out of a row whose provider is gone for good: every step is recorded, and no provider is asked. */
+const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
+  const ids = yield* Ids
+  const row = yield* held.row
+  const now = yield* Clock.currentTimeMillis
+  const targets = yield* box.targets(row)
+  const orphans: Array<Orphan> = []
+  for (const { key, provider, ref, scope } of targets) {
+    orphans.push(
+      new Orphan({
+        id: yield* ids.next("orp"),
+        sessionId: row.id,
+        operationId: held.operationId,
+        provider,
+        scope,
+        ref,
+        key,
+        reason: "abandoned",
+        createdAt: now,
+        resolvedAt: null
+      })
+    )
+  }
+  if (row.state === "persisting") yield* held.commit({ move: yield* held.move("stopped_unpersisted") })
+  if ((yield* held.row).state !== "tearing_down") yield* held.commit({ move: yield* held.move("tearing_down") })
+  yield* held.warn(`${count(orphans.length, "box")} of ${row.name} may still exist and cost money: nobody was asked`)
+  return ready.done(
+    { ...(yield* result(held, now)), forgotten: true as const },
+    {
+      move: yield* held.move("destroyed"),
+      set: {
+        instance: null,
+        reservedName: null,
+        slot: null,
+        workspacePath: null,
+        cleanupRequired: false,
+        health: null,
+        destroyedAt: now
+      },
+      orphans,
+      intents: targets.flatMap(({ intent }) => (intent === null ? [] : [new Intent({ ...intent, status: "closed" })])),
+      events: [{ type: "box_forgotten", data: { boxes: orphans.map(({ key, provider }) => ({ key, provider })) } }]
+    }
+  )
+})
+
+const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: number) {
+  const answer: DestroyResult = {
+    sessionId: (yield* held.row).id,
+    operationId: held.operationId,
+    state: "destroyed",
+    destroyedAt: View.iso(destroyedAt),
+    warnings: yield* held.warnings
+  }
+  return answer
+})
+
+const already = (session: Session): DestroyResult => ({
+  sessionId: session.id,
+  operationId: null,
+  state: session.state,
+  already: true,
+  destroyedAt: View.isoOrNull(session.destroyedAt),
+  warnings: []
+})
+
+const refused = (code: "ERR_FORCE_REQUIRED" | "ERR_DATA_LOSS_UNCONFIRMED", session: Session, what: string) => {
+  const command =
+    what === "destroy"
+      ? `sandbox destroy ${session.id} --force${code === "ERR_DATA_LOSS_UNCONFIRMED" ? " --confirm-data-loss" : ""}`
+      : `sandbox destroy ${session.id} --force ${what} --confirm-data-loss`
+  return SandboxError.make(code, {
+    message:
+      code === "ERR_FORCE_REQUIRED"
+        ? `${session.name} is ${session.state}: destroying it must be asked for explicitly`
+        : `${what} gives up what is not saved of ${session.name}`,
+    nextStep: `keep the work with \`sandbox down ${session.id}\`, or go on with \`${command}\``,
+    sessionId: session.id,
+    state: session.state
+  })
+}

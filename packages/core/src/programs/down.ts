@@ -1,0 +1,118 @@
+/** `down`: halts a session and saves its record, keeping the work. */
+import { Effect } from "effect"
+import * as Claim from "../Claim.ts"
+import * as halting from "../internal/halt.ts"
+import * as ready from "../internal/ready.ts"
+import { standing } from "../internal/requests.ts"
+import * as sessions from "../internal/sessions.ts"
+import { tearDown } from "../internal/teardown.ts"
+import { Ledger, type OperationRequest } from "../Ledger.ts"
+import type { DownOptions } from "../Options.ts"
+import type { DownResult } from "../Results.ts"
+import type { Session } from "../Session.ts"
+import * as View from "../View.ts"
+
+/**
+ * Brings a session to `stopped`: the box is halted, its record saved and read back.
+ *
+ * On an `up` that died it removes what that had made and ends in `destroyed`. Re-enters where an earlier `down` died, and
+ * on a session that is stopped it does nothing.
+ */
+export const down = Effect.fn("down")(function* (options: DownOptions) {
+  const session = yield* sessions.find(options.session)
+  const before = yield* standing("down", { session: session.id }, options)
+  if (before._tag === "succeeded") {
+    const replayed = before.operation.result as unknown as Halted
+    return { ...replayed, stateTransitions: yield* transitions(session.id), replayed: true as const }
+  }
+  if (session.claim === null && nothingToDo(session)) return yield* already(session)
+  const result = yield* halt(session, before.operation, options.force ?? false)
+  const answer: DownResult = { ...result, stateTransitions: yield* transitions(session.id) }
+  return answer
+})
+
+/** Halts and saves under a claim. */
+export const halt = Effect.fnUntraced(function* (session: Session, operation: OperationRequest, force: boolean) {
+  return yield* Claim.withClaim(
+    {
+      session,
+      kind: "down",
+      operation,
+      force,
+      from: [
+        "ready",
+        "completed",
+        "failed",
+        "persist_failed",
+        "stopped_unpersisted",
+        "requested",
+        "provisioning",
+        "syncing",
+        "switching"
+      ],
+      enter: halting.entrance
+    },
+    { verb: "down", use, settle: halting.settle }
+  )
+})
+
+const use = Effect.fnUntraced(function* (held: Claim.Held) {
+  const entered = yield* held.row
+  if (entered.state === "tearing_down") {
+    const { change, destroyedAt: _ } = yield* tearDown(held)
+    return ready.done(yield* result(held, { state: "destroyed", checkpoint: null, persistedAt: null }), change)
+  }
+  if (entered.state === "stopping") yield* halting.stop(held)
+  const { change, checkpoint } = yield* halting.persist(held)
+  return ready.done(
+    yield* result(held, {
+      state: "stopped",
+      checkpoint: View.checkpoint(checkpoint),
+      persistedAt: View.iso(checkpoint.persistedAt)
+    }),
+    change
+  )
+})
+
+/** What is recorded; the transitions are read when it is answered, the last one being part of the same commit. */
+type Halted = Omit<DownResult, "stateTransitions">
+
+const result = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  end: Pick<DownResult, "state" | "checkpoint" | "persistedAt">
+) {
+  const row = yield* held.row
+  const answer: Halted = {
+    sessionId: row.id,
+    operationId: held.operationId,
+    ...end,
+    stoppedAt: View.isoOrNull(row.stoppedAt),
+    warnings: yield* held.warnings
+  }
+  return answer
+})
+
+const transitions = Effect.fnUntraced(function* (sessionId: string) {
+  return View.transitions((yield* (yield* Ledger).history(sessionId)).events)
+})
+
+const nothingToDo = (session: Session): boolean =>
+  session.state === "stopped" ||
+  session.state === "destroyed" ||
+  (session.state === "failed" && session.instance === null)
+
+const already = Effect.fnUntraced(function* (session: Session) {
+  const { checkpoints, events } = yield* (yield* Ledger).history(session.id)
+  const answer: DownResult = {
+    sessionId: session.id,
+    operationId: null,
+    state: session.state,
+    already: true,
+    stoppedAt: View.isoOrNull(session.stoppedAt),
+    persistedAt: View.isoOrNull(session.persistedAt),
+    checkpoint: View.lastCheckpoint(checkpoints),
+    stateTransitions: View.transitions(events),
+    warnings: session.cleanupRequired ? ["a box may have been left by the failed up: `sandbox gc` looks for it"] : []
+  }
+  return answer
+})

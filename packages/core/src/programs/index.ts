@@ -1,0 +1,10 @@
+/** The programs by their names. */
+export { destroy } from "./destroy.ts"
+export { down } from "./down.ts"
+export { exec } from "./exec.ts"
+export { gc } from "./gc.ts"
+export { history } from "./history.ts"
+export { list } from "./list.ts"
+export { resume } from "./resume.ts"
+export { status } from "./status.ts"
+export { up } from "./up.ts"

@@ -1,0 +1,210 @@
+/** `resume`: brings a session that is halted, broken or half-made back to `ready`. */
+import { Clock, Effect, Exit } from "effect"
+import * as Claim from "../Claim.ts"
+import * as box from "../internal/box.ts"
+import * as ready from "../internal/ready.ts"
+import { standing } from "../internal/requests.ts"
+import * as sessions from "../internal/sessions.ts"
+import { Ledger, type OperationRequest } from "../Ledger.ts"
+import type { State } from "../Lifecycle.ts"
+import type { ResumeOptions } from "../Options.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
+import * as Repository from "../Repository.ts"
+import type { ResumeResult } from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { Health, type RecordedError, type Session } from "../Session.ts"
+import * as View from "../View.ts"
+import { settleFailedUp } from "./up.ts"
+
+/**
+ * Starts a halted box again, finishes what a dead `up` or `resume` began, or repairs a session whose box stopped.
+ *
+ * A failed resume leaves the session as it was. A box that is gone is never replaced silently: the session is `failed`
+ * then, and resuming that makes a new box from the session's branch.
+ */
+export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
+  const session = yield* sessions.find(options.session)
+  const before = yield* standing("resume", { session: session.id }, options)
+  if (before._tag === "succeeded") {
+    return { ...(before.operation.result as unknown as ResumeResult), replayed: true as const }
+  }
+  if (session.state === "destroyed")
+    return yield* impossible(session, "it is destroyed: make a new one with `sandbox up`")
+  if (session.state === "stopped_unpersisted" && options.force !== true) {
+    return yield* SandboxError.make("ERR_FORCE_REQUIRED", {
+      message: `the record of ${session.name} was not saved when it was halted`,
+      nextStep: `save it with \`sandbox down ${session.id}\`, or go on with \`sandbox resume ${session.id} --force\``,
+      sessionId: session.id,
+      state: session.state
+    })
+  }
+  const backend = yield* (yield* Provisioners).get(session.provider)
+  if (session.state === "ready" && session.claim === null && session.instance !== null) {
+    const seen = yield* backend.inspect(session.instance)
+    if (seen._tag === "running") return already(session)
+    if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
+  }
+  return yield* revive(session, backend, before.operation)
+})
+
+/** Resumes under a claim. */
+export const revive = Effect.fnUntraced(function* (session: Session, backend: Backend, operation: OperationRequest) {
+  return yield* Claim.withClaim(
+    {
+      session,
+      kind: "resume",
+      operation,
+      from: ["ready", "completed", "stopped", "stopped_unpersisted", "failed"],
+      enter: entrance
+    },
+    { verb: "resume", use: (held) => use(held, backend), settle: (held, failure) => settle(held, backend, failure) }
+  )
+})
+
+const entrance = (row: Session): State | undefined =>
+  row.state === "ready" || row.state === "completed" ? undefined : row.state === "syncing" ? "syncing" : "provisioning"
+
+const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend) {
+  const entered = yield* held.row
+  if (entered.state === "ready" || entered.state === "completed") yield* beginRepair(held, backend)
+  if (entered.reservedName === null) yield* reserveAgain(held)
+  const row = yield* held.row
+  if (row.instance !== null && !(yield* box.wake(held, backend, row.instance))) return yield* gone(row)
+  const ref =
+    row.instance ?? (yield* box.make(held, backend, { scope: backend.preflight(row.spec), set: resolved(row) }))
+  if ((yield* held.row).state === "provisioning") yield* held.commit({ move: yield* held.move("syncing") })
+  const finished = yield* ready.finish(held, backend, ref)
+  const result: ResumeResult = {
+    sessionId: row.id,
+    operationId: held.operationId,
+    state: "ready",
+    ...ready.described(finished.row, finished.set.readyAt),
+    warnings: yield* held.warnings
+  }
+  return ready.done(result, {
+    move: yield* held.move("ready"),
+    set: { ...finished.set, stoppedAt: null }
+  })
+})
+
+/** From `ready` or `completed` into repair, or to `failed` when there is nothing left to repair. */
+const beginRepair = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend) {
+  const row = yield* held.row
+  if (row.instance !== null) {
+    const seen = yield* backend.inspect(row.instance)
+    if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
+  }
+  // entered all the same: settling finds the box gone too, and records the loss
+  yield* held.commit({ move: yield* held.move("syncing") })
+})
+
+/** A first `up` that failed gave its name away; coming back needs it again. */
+const reserveAgain = Effect.fnUntraced(function* (held: Claim.Held) {
+  const row = yield* held.row
+  const { sessions } = yield* (yield* Ledger).sessions({ owner: row.owner, reference: row.name })
+  const holder = sessions.find((other) => other.owner === row.owner && other.reservedName === row.name)
+  if (holder !== undefined) {
+    return yield* SandboxError.make("ERR_NAME_TAKEN", {
+      message: `the name ${row.name} is held by ${holder.id} now`,
+      nextStep: `clear this one away with \`sandbox destroy ${row.id}\``,
+      details: { holder: { session_id: holder.id, state: holder.state } }
+    })
+  }
+  yield* held.commit({ set: { reservedName: row.name } })
+})
+
+/** What an `up` that failed early never learned. */
+const resolved = Effect.fnUntraced(function* (row: Session) {
+  if (row.commit !== null) return {}
+  const source = Repository.fromLocation(row.repository)
+  const branch = row.branch ?? (yield* Repository.defaultBranch(source))
+  const { commit } = yield* Repository.resolve(source, { branch })
+  return { branch, commit }
+})
+
+/** After a failed resume: the state it came from, or `failed` where that would not be true any more. */
+const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, failure: Claim.Failure) {
+  const row = yield* held.row
+  const { prior } = held
+  if (prior === null) return yield* settleFailedUp(held, failure)
+  const lastError = Claim.recorded(failure.error)
+  if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
+  const failedUndo = (wanted: string) =>
+    failure.undone.some(({ exit, name }) => name === wanted && Exit.isFailure(exit))
+  if (prior.instance === null) {
+    const left = failedUndo(box.destroyUndo)
+    return {
+      move: yield* held.move(left ? "failed" : prior.state),
+      set: {
+        instance: left ? row.instance : null,
+        workspacePath: left ? row.workspacePath : null,
+        cleanupRequired: left,
+        lastError
+      },
+      intents: left ? [] : yield* box.finished(row, failure.error)
+    }
+  }
+  const seen = yield* backend.inspect(prior.instance)
+  if (seen._tag === "gone") return yield* lost(held, lastError)
+  const wasUp = prior.state === "ready" || prior.state === "completed"
+  const asBefore = wasUp ? seen._tag === "running" : !failedUndo(box.stopUndo)
+  return { move: yield* held.move(asBefore ? prior.state : "failed"), set: { lastError } }
+})
+
+/** The box died by itself: what is known of it is kept in the history, with the last save and its age. */
+const lost = Effect.fnUntraced(function* (held: Claim.Held, lastError: RecordedError) {
+  const row = yield* held.row
+  const now = yield* Clock.currentTimeMillis
+  const last = (yield* (yield* Ledger).history(row.id)).checkpoints.at(-1)
+  return {
+    move: yield* held.move("failed"),
+    set: {
+      instance: null,
+      workspacePath: null,
+      health: new Health({ status: "gone", observedAt: now }),
+      lastError
+    },
+    events: [
+      {
+        type: "box_lost",
+        data: {
+          key: row.instance?.key ?? null,
+          checkpoint: last?.id ?? null,
+          checkpoint_age_s: last === undefined ? null : Math.floor((now - last.persistedAt) / 1000)
+        }
+      }
+    ]
+  }
+})
+
+const gone = (row: Session) =>
+  SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+    message: `the box of ${row.name} is gone: it was removed by something else, with what was only in it`,
+    nextStep: `start again from branch ${row.branch} with \`sandbox resume ${row.id}\``,
+    retryable: false,
+    details: { provider: row.provider, operation: "inspect", reason: "NotFound", outcome: "not_applied" }
+  })
+
+const impossible = (session: Session, way: string) =>
+  SandboxError.make("ERR_OPERATION_CONFLICT", {
+    message: `${session.name} cannot be resumed: ${way}`,
+    nextStep: "see what there is with `sandbox list`",
+    retryable: false,
+    sessionId: session.id,
+    state: session.state
+  })
+
+const already = (session: Session): ResumeResult => ({
+  sessionId: session.id,
+  operationId: null,
+  state: session.state,
+  already: true,
+  name: session.name,
+  provider: session.provider,
+  branch: session.branch,
+  workBranch: session.workBranch,
+  targetCommitSha: session.commit,
+  worktreePath: session.workspacePath,
+  readyAt: View.isoOrNull(session.readyAt),
+  warnings: []
+})

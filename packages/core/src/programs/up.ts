@@ -1,0 +1,216 @@
+/** `up`: a new session of a repository at a branch, ready to work in. */
+import { Clock, Effect, Exit, Path, Result } from "effect"
+import * as Claim from "../Claim.ts"
+import { Ids } from "../Ids.ts"
+import * as box from "../internal/box.ts"
+import * as ready from "../internal/ready.ts"
+import { standing } from "../internal/requests.ts"
+import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
+import * as Lifecycle from "../Lifecycle.ts"
+import type { UpOptions } from "../Options.ts"
+import { Principal } from "../Principal.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
+import { recovery } from "../Recovery.ts"
+import * as Repository from "../Repository.ts"
+import type { UpResult } from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { type Operation, type Session, Spec } from "../Session.ts"
+
+/**
+ * Creates a session and brings it to `ready`, or answers what the same request answered before.
+ *
+ * Fails with `ERR_NAME_TAKEN` when a live session of this owner holds the name, `ERR_REPO_UNRESOLVED` when the branch has
+ * no commit to start at, `ERR_SANDBOX_PROVISION_FAILED` when the provider could not make the box: then everything that was
+ * made is removed again, and a `failed` record keeps the reason.
+ */
+export const up = Effect.fn("up")(function* (options: UpOptions) {
+  const ledger = yield* Ledger
+  const owner = yield* Principal
+  const provisioners = yield* Provisioners
+  const { branch, name, provider } = options
+  yield* validate(options)
+  const source = yield* Repository.parse(options.repository, (yield* Path.Path).resolve("."))
+  if (!provisioners.names.includes(provider)) return yield* unknownProvider(provider, provisioners.names)
+  const spec = new Spec(options.spec ?? {})
+
+  const args = { repository: source.location, branch, base: options.base, name, provider, spec }
+  const before = yield* standing("up", args, options)
+  if (before._tag === "succeeded") return yield* replay(before.operation, before.session)
+  const backend = yield* provisioners.get(provider)
+  if (before._tag === "interrupted") {
+    const { operation, session } = before
+    return yield* Claim.withClaim({ session, kind: "up", operation, from: [] }, create(backend, source, options.base))
+  }
+
+  const { operation } = before
+  const scope = yield* Effect.mapError(preflight(backend, spec), (error) =>
+    SandboxError.extend(error, { operationId: operation.id })
+  )
+  // the name needs the branch; a repository that cannot even say its default one fails below, on the record
+  const chosen = branch === undefined ? yield* Effect.result(Repository.defaultBranch(source)) : Result.succeed(branch)
+  const claim = yield* Claim.request("up", null)
+  const acquire = ledger
+    .reserve({
+      move: Lifecycle.move({ from: undefined, to: "requested", by: "up" }),
+      session: {
+        id: yield* (yield* Ids).next("sbx"),
+        owner,
+        name: name ?? Repository.defaultName(source, Result.getOrUndefined(chosen)),
+        provider,
+        spec,
+        repository: source.location,
+        branch: Result.getOrElse(chosen, () => null)
+      },
+      operation,
+      claim
+    })
+    .pipe(
+      Effect.catchTag("NameTaken", (taken) => nameTaken(taken, operation.id)),
+      Effect.catchTag("RequestKnown", (known) =>
+        SandboxError.make("ERR_OPERATION_CONFLICT", {
+          message: "the same request was made at the same time and is running",
+          nextStep: `wait for it (--wait), or look at it with \`sandbox status ${known.operation.sessionId}\``,
+          operationId: known.operation.id,
+          sessionId: known.operation.sessionId
+        })
+      )
+    )
+  return yield* Claim.bracket(
+    { acquire, claim, operationId: operation.id },
+    create(backend, source, options.base, scope)
+  )
+})
+
+/** The phases from a reserved row to a ready session, each going on where a dead attempt stopped. */
+const create = (backend: Backend, source: Repository.Source, base: string | undefined, scope?: string) => ({
+  verb: "up",
+  use: Effect.fnUntraced(function* (held: Claim.Held) {
+    if (backend.isolation === "none") {
+      yield* held.warn(`provider ${backend.name} does not isolate: commands run on this machine, as you`)
+    }
+    const row = yield* held.row
+    const ref =
+      row.instance ??
+      (yield* box.make(held, backend, {
+        scope: scope === undefined ? preflight(backend, row.spec) : Effect.succeed(scope),
+        set: held.phase("resolve", resolved(row, source, base))
+      }))
+    if (row.instance !== null && !(yield* box.wake(held, backend, ref))) return yield* boxLost(backend.name)
+    const finished = yield* ready.finish(held, backend, ref)
+    const result: UpResult = {
+      sessionId: row.id,
+      operationId: held.operationId,
+      state: "ready",
+      ...ready.described(finished.row, finished.set.readyAt),
+      endpointUrl: null,
+      browserOpened: false,
+      warnings: yield* held.warnings
+    }
+    return ready.done(result, { move: yield* held.move("ready"), set: finished.set })
+  }),
+  settle: settleFailedUp
+})
+
+/** The commit to start at, unless a dead attempt recorded it already. */
+const resolved = Effect.fnUntraced(function* (row: Session, source: Repository.Source, base: string | undefined) {
+  if (row.commit !== null) return {}
+  const branch = row.branch ?? (yield* Repository.defaultBranch(source))
+  const { commit } = yield* Repository.resolve(source, { branch, base })
+  return { branch, commit }
+})
+
+/** The truth after a failed up: nothing is left, or it says that something may be. */
+export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
+  const row = yield* held.row
+  const removed = failure.undone.find(({ name }) => name === box.destroyUndo)
+  const left = removed !== undefined && Exit.isFailure(removed.exit)
+  const change: Change = {
+    move: yield* held.move("failed"),
+    set: {
+      reservedName: null,
+      slot: null,
+      instance: left ? row.instance : null,
+      workspacePath: left ? row.workspacePath : null,
+      cleanupRequired: left,
+      lastError: Claim.recorded(failure.error)
+    },
+    intents: left ? [] : yield* box.finished(row, failure.error)
+  }
+  return change
+})
+
+const preflight = Effect.fnUntraced(function* (backend: Backend, spec: Spec) {
+  if (!backend.capabilities.includes("workspace")) {
+    return yield* SandboxError.make("ERR_UNSUPPORTED", {
+      message: `provider ${backend.name} cannot place a checkout`,
+      nextStep: "use a provider that can",
+      details: { provider: backend.name, capability: "workspace" }
+    })
+  }
+  return yield* backend.preflight(spec)
+})
+
+const replay = Effect.fnUntraced(function* (operation: Operation, session: Session) {
+  if (session.state === "ready" || session.state === "completed") {
+    return { ...(operation.result as unknown as UpResult), replayed: true as const }
+  }
+  const way = recovery(session, yield* Claim.liveness(session.claim))
+  const onward = session.state === "destroyed" ? "sandbox up" : `sandbox resume ${session.id}`
+  return yield* SandboxError.make("ERR_NOT_READY", {
+    message: `this request made ${session.name}, which is ${session.state} now`,
+    nextStep:
+      session.state === "destroyed"
+        ? "make a new session with a new --client-request-id"
+        : `run \`${way?.command ?? onward}\``,
+    operationId: operation.id,
+    sessionId: session.id,
+    state: session.state,
+    replayed: true,
+    retryable: false
+  })
+})
+
+const nameTaken = Effect.fnUntraced(function* ({ holder }: NameTaken, operationId: string) {
+  const now = yield* Clock.currentTimeMillis
+  const way = recovery(holder, yield* Claim.liveness(holder.claim))
+  const command = way?.command ?? `sandbox ${holder.state === "stopped" ? "resume" : "status"} ${holder.id}`
+  return yield* SandboxError.make("ERR_NAME_TAKEN", {
+    message: `the name ${holder.name} is held by ${holder.id}, which is ${holder.state} (${holder.repository}, branch ${holder.branch ?? "not known yet"})`,
+    nextStep: `go on with that one: \`${command}\`; or choose another --name`,
+    operationId,
+    details: {
+      holder: { session_id: holder.id, state: holder.state, age_s: Math.floor((now - holder.createdAt) / 1000) },
+      command
+    }
+  })
+})
+
+const boxLost = (provider: string) =>
+  SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+    message: "the box that an earlier attempt had made is gone",
+    nextStep: "run the command again with a new --client-request-id",
+    details: { provider, operation: "inspect", reason: "NotFound", outcome: "not_applied" }
+  })
+
+const unknownProvider = (name: string, names: ReadonlyArray<string>) =>
+  SandboxError.make("ERR_INVALID_ARGUMENT", {
+    message: name === "" ? "no provider was chosen" : `there is no provider ${name}`,
+    nextStep: `choose one with --provider or SANDBOX_PROVIDER: ${names.join(", ") || "(none is registered)"}`,
+    details: { field: "provider", registered: names }
+  })
+
+const validate = Effect.fnUntraced(function* ({ base, branch, name }: UpOptions) {
+  const problems = [
+    { field: "branch", problem: branch === undefined ? undefined : Repository.checkBranch(branch) },
+    { field: "base", problem: base === undefined ? undefined : Repository.checkBranch(base) },
+    { field: "name", problem: name === undefined ? undefined : Repository.checkName(name) }
+  ]
+  for (const { field, problem } of problems) {
+    if (problem === undefined) continue
+    return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+      message: problem,
+      nextStep: `pass another --${field}`,
+      details: { field }
+    })
+  }
+})

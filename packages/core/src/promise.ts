@@ -1,0 +1,139 @@
+/**
+ * The programs as a plain asynchronous client: no type of `effect` occurs in its declarations.
+ *
+ * Cancelling a call by its `AbortSignal` rolls it back before the promise rejects. Failures are `Error`s with the fields
+ * of `SandboxFailure`.
+ */
+import { Effect, Exit, Layer, ManagedRuntime, Scope, Stream } from "effect"
+import * as Node from "./node.ts"
+import type * as Options from "./Options.ts"
+import { Progress } from "./Progress.ts"
+import * as programs from "./programs/index.ts"
+import * as Registration from "./Registration.ts"
+import type * as Results from "./Results.ts"
+import { isSandboxError } from "./SandboxError.ts"
+
+export type * from "./Options.ts"
+export type * from "./Results.ts"
+
+/** What the client was doing when it called `onEvent`. */
+export type ClientEvent =
+  | {
+      readonly type: "phase"
+      readonly operationId: string
+      readonly sessionId: string
+      readonly verb: string
+      readonly phase: string
+      readonly status: "started" | "done" | "failed"
+    }
+  | { readonly type: "warning"; readonly operationId: string; readonly sessionId: string; readonly message: string }
+
+export interface ClientOptions {
+  /** A file's path or a `postgres://` URL; `SANDBOX_LEDGER`, or the file in the user's state directory, when absent. */
+  readonly ledger?: string | undefined
+  /** Whose sessions; `SANDBOX_PRINCIPAL_ID`, or the operating system's user, when absent. */
+  readonly principal?: string | undefined
+  /** Providers by name, each loaded when it is first used: `{ local: { use: () => import("@org/sandbox-provider-local") } }`. */
+  readonly providers: Readonly<Record<string, { readonly use: () => Promise<unknown>; readonly options?: unknown }>>
+  /** Called with every step and warning; must not throw. */
+  readonly onEvent?: ((event: ClientEvent) => void) | undefined
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ExecOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** The command and its arguments; no shell is involved. */
+  readonly argv: ReadonlyArray<string>
+  /** Absolute, or relative to the workspace. */
+  readonly cwd?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
+  readonly user?: string | undefined
+  readonly stdin?: AsyncIterable<Uint8Array> | undefined
+}
+
+/** A running command. */
+export interface Execution {
+  /** What it writes, in order, with back-pressure. Iterate it once. */
+  readonly output: AsyncIterable<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }>
+  /** Settles when the command has ended and its output was read; 128 + the signal's number when a signal ended it. */
+  readonly exit: Promise<{ readonly code: number; readonly signal?: string }>
+  readonly kill: (signal?: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Promise<void>
+}
+
+/** The fields that every failure of the client carries. */
+export interface SandboxFailure extends Error {
+  readonly code: string
+  readonly nextStep: string
+  readonly retryable: boolean
+  readonly operationId: string | null
+  readonly sessionId?: string
+  readonly state?: string
+  readonly replayed?: boolean
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+export interface Client {
+  readonly up: (options: Options.UpOptions, call?: CallOptions) => Promise<Results.UpResult>
+  readonly down: (options: Options.DownOptions, call?: CallOptions) => Promise<Results.DownResult>
+  readonly destroy: (options: Options.DestroyOptions, call?: CallOptions) => Promise<Results.DestroyResult>
+  readonly resume: (options: Options.ResumeOptions, call?: CallOptions) => Promise<Results.ResumeResult>
+  readonly list: (options?: Options.ListOptions, call?: CallOptions) => Promise<Results.ListResult>
+  readonly status: (options: Options.StatusOptions, call?: CallOptions) => Promise<Results.StatusResult>
+  readonly history: (options: Options.HistoryOptions, call?: CallOptions) => Promise<Results.HistoryResult>
+  readonly gc: (options?: Options.GcOptions, call?: CallOptions) => Promise<Results.GcResult>
+  /** Starts a command. Aborting the signal ends it. */
+  readonly exec: (options: ExecOptions, call?: CallOptions) => Promise<Execution>
+  /** Ends what is running and closes the ledger. The client cannot be used afterwards. */
+  readonly close: () => Promise<void>
+}
+
+/** Whether something that was thrown is a failure of the client. */
+export const isSandboxFailure = (error: unknown): error is SandboxFailure => isSandboxError(error)
+
+/** A client over one ledger; nothing is opened before the first call. */
+export const createClient = (options: ClientOptions): Client => {
+  const providers = Registration.layerAll(options.providers)
+  const listener = options.onEvent
+  const progress =
+    listener === undefined ? Layer.empty : Layer.succeed(Progress)((event) => Effect.sync(() => listener(event)))
+  const runtime = ManagedRuntime.make(Layer.mergeAll(providers.pipe(Layer.provideMerge(Node.layer(options))), progress))
+  type Services = ManagedRuntime.ManagedRuntime.Services<typeof runtime>
+
+  const run = <A, E>(effect: Effect.Effect<A, E, Services>, call: CallOptions = {}): Promise<A> =>
+    runtime.runPromise(effect, call.signal === undefined ? {} : { signal: call.signal })
+
+  const exec = async ({ stdin, ...request }: ExecOptions, call: CallOptions = {}): Promise<Execution> => {
+    const scope = Scope.makeUnsafe()
+    const close = () => runtime.runPromise(Scope.close(scope, Exit.void))
+    const input = stdin === undefined ? {} : { stdin: Stream.orDie(Stream.fromAsyncIterable(stdin, (cause) => cause)) }
+    const handle = await run(Scope.provide(programs.exec({ ...request, ...input }), scope), call).catch(
+      async (error) => {
+        await close()
+        throw error
+      }
+    )
+    call.signal?.addEventListener("abort", close, { once: true })
+    return {
+      output: Stream.toAsyncIterable(handle.output),
+      exit: run(handle.exit, call).finally(close),
+      kill: (signal = "SIGTERM") => run(handle.kill(signal))
+    }
+  }
+
+  return {
+    up: (options, call) => run(programs.up(options), call),
+    down: (options, call) => run(programs.down(options), call),
+    destroy: (options, call) => run(programs.destroy(options), call),
+    resume: (options, call) => run(programs.resume(options), call),
+    list: (options, call) => run(programs.list(options), call),
+    status: (options, call) => run(programs.status(options), call),
+    history: (options, call) => run(programs.history(options), call),
+    gc: (options, call) => run(programs.gc(options), call),
+    exec,
+    close: () => runtime.dispose()
+  }
+}

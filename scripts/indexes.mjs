@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/**
+ * Writes each package's `src/index.ts`: one namespace per module, and in core the programs by their own names.
+ *
+ *   node scripts/indexes.mjs [--check]
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+
+const flat = { core: ['export * from "./programs/index.ts"'] }
+const entryPoints = new Set(["index.ts", "node.ts", "promise.ts"])
+let stale = 0
+
+for (const name of ["core"]) {
+  const file = `packages/${name}/src/index.ts`
+  const modules = readdirSync(`packages/${name}/src`).filter(
+    (entry) => /^[A-Z]\w+\.ts$/.test(entry) && !entryPoints.has(entry)
+  )
+  const lines = modules.sort().map((entry) => `export * as ${entry.slice(0, -3)} from "./${entry}"`)
+  const text = `${[...lines, ...(flat[name] ?? [])].join("\n")}\n`
+  if (readFileSync(file, "utf8") === text) continue
+  stale += 1
+  if (!process.argv.includes("--check")) writeFileSync(file, text)
+  else console.error(`${file} is stale; run: node scripts/indexes.mjs`)
+}
+process.exitCode = stale > 0 && process.argv.includes("--check") ? 1 : 0

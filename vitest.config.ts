@@ -1,0 +1,35 @@
+import { defineConfig } from "vitest/config"
+
+const resolve = { conditions: ["@org/source"] }
+const ssr = { resolve: { ...resolve, externalConditions: resolve.conditions } }
+
+const project = (name: string, root: string, include: ReadonlyArray<string>) => ({
+  ssr,
+  test: {
+    name,
+    root,
+    include: [...include],
+    pool: "threads" as const,
+    testTimeout: 30_000,
+    hookTimeout: 60_000
+  }
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      ...["core", "conformance", "provider-local", "cli"].map((name) =>
+        project(name, `packages/${name}`, ["test/**/*.test.ts"])
+      ),
+      project("system", "test", ["**/*.test.ts"]),
+      project("examples", "examples", ["*/*.test.ts"])
+    ],
+    globalSetup: ["./test/postgres.ts"],
+    reporters: [process.env["CI"] ? "dot" : "default", "./scripts/closing-line.ts"],
+    coverage: {
+      provider: "v8",
+      include: ["packages/*/src/**/*.ts"],
+      reporter: ["text-summary", "json-summary"]
+    }
+  }
+})
