@@ -178,11 +178,20 @@ export const bracket = <A, R, E, R2>(
       const row = yield* options.acquire
       const claimed = yield* hold(row, options.claim, work.verb)
       const { held } = claimed
-      const attempt = Effect.flatMap(work.use(held), ({ change, result }) =>
-        Effect.as(held.commit({ ...change, phase: "done", release: true }), result)
-      )
+      const finished = yield* Ref.make(Option.none<A>())
+      // an interruption that arrives with the last commit comes too late: what is committed is not undone
+      const finish = ({ change, result }: Done<A>) =>
+        Effect.uninterruptible(
+          Effect.andThen(
+            held.commit({ ...change, phase: "done", release: true }),
+            Ref.set(finished, Option.some(result))
+          )
+        )
+      const attempt = Effect.flatMap(work.use(held), finish)
       const exit = yield* Effect.exit(restore(Effect.raceFirst(attempt, claimed.renewal)))
-      return yield* Exit.isSuccess(exit) ? exit : release(claimed, work, exit.cause)
+      const answer = yield* Ref.get(finished)
+      if (Option.isSome(answer)) return answer.value
+      return yield* release(claimed, work, Exit.isFailure(exit) ? exit.cause : Cause.empty)
     })
   )
 
@@ -363,8 +372,8 @@ export const toError = (
   if (failure !== undefined) return failure
   if (Cause.hasInterruptsOnly(cause)) {
     return SandboxError.make("ERR_INTERRUPTED", {
-      message: "the operation was interrupted",
-      nextStep: "run the command again",
+      message: "the operation was interrupted, and what it had begun was undone",
+      nextStep: "run the command again; what there is shows `sandbox list`",
       operationId
     })
   }

@@ -107,14 +107,14 @@ export interface ExecRequest {
 }
 
 /** A running command. Closing its scope ends it, with everything it started. */
-export interface ExecHandle {
+export interface ExecHandle<E = ProvisionerError> {
   /** Everything it writes, in order, with back-pressure; ends when both descriptors are closed. Run it once. */
-  readonly output: Stream.Stream<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }, ProvisionerError>
+  readonly output: Stream.Stream<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }, E>
   /** Completes when the command has ended. `signal` is set when one ended it, and `code` is then 128 + its number. */
-  readonly exit: Effect.Effect<{ readonly code: number; readonly signal?: string }, ProvisionerError>
+  readonly exit: Effect.Effect<{ readonly code: number; readonly signal?: string }, E>
   /** Signals the command and everything it started. */
-  readonly kill: (signal: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Effect.Effect<void, ProvisionerError>
-  readonly resize: (size: { readonly cols: number; readonly rows: number }) => Effect.Effect<void, ProvisionerError>
+  readonly kill: (signal: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Effect.Effect<void, E>
+  readonly resize: (size: { readonly cols: number; readonly rows: number }) => Effect.Effect<void, E>
 }
 
 /** What to check out. */

@@ -68,7 +68,7 @@ export interface Backend {
   readonly exec: (
     ref: InstanceRef,
     request: ExecRequest
-  ) => Effect.Effect<ExecHandle, SandboxError.SandboxError, EffectScope.Scope>
+  ) => Effect.Effect<ExecHandle<SandboxError.SandboxError>, SandboxError.SandboxError, EffectScope.Scope>
   readonly attach: (
     ref: InstanceRef,
     source: WorkspaceSource
@@ -176,6 +176,7 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
     })
   })
 
+  const failed = (error: ProvisionerError) => translate(name, "exec", error)
   const { exec, start, workspace } = provider
   return {
     name,
@@ -199,7 +200,15 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
         : Effect.andThen(
             within(ref.scope, "exec", Effect.void),
             exec(ref, request).pipe(
-              Effect.mapError((error) => translate(name, "exec", error)),
+              Effect.map(
+                ({ exit, kill, output, resize }): ExecHandle<SandboxError.SandboxError> => ({
+                  output: Stream.mapError(output, failed),
+                  exit: Effect.mapError(exit, failed),
+                  kill: (signal) => Effect.mapError(kill(signal), failed),
+                  resize: (size) => Effect.mapError(resize(size), failed)
+                })
+              ),
+              Effect.mapError(failed),
               Effect.withSpan(`Provisioner.${name}.exec`, { attributes: { "sandbox.provider": name } })
             )
           ),

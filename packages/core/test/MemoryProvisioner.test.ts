@@ -127,7 +127,10 @@ describe("MemoryProvisioner", () => {
       assert.deepStrictEqual(yield* listed(provisioner, "ldg_1"), ["a.g1", "b.g1"])
       assert.deepStrictEqual(yield* listed(provisioner, "ldg_2"), ["c.g1"])
       assert.deepStrictEqual(yield* listed(MemoryProvisioner.make({ cloud, scope: "elsewhere" }), "ldg_1"), [])
-      assert.deepStrictEqual(yield* listed(MemoryProvisioner.make({ cloud, name: "other" }), "ldg_1"), [])
+      assert.deepStrictEqual(
+        yield* listed(MemoryProvisioner.make({ cloud, name: "other", scope: "memory" }), "ldg_1"),
+        []
+      )
     })
   )
 
@@ -176,21 +179,25 @@ describe("MemoryProvisioner.exec", () => {
     })
   )
 
-  it.effect("ends a command by a signal, by a halt of its box, and by itself", () =>
+  it.effect("ends a command by a signal, by itself, and by a halt or the end of its box", () =>
     Effect.gen(function* () {
       const { provisioner } = setup()
       const ref = yield* provisioner.provision(intent("s.g1"))
       const sleep = provisioner.exec!(ref, { argv: ["sleep", "60"] })
-      const [killed, halted, done] = [yield* sleep, yield* sleep, yield* sleep]
+      const [killed, done] = [yield* sleep, yield* sleep]
       yield* killed.kill("SIGTERM")
       assert.deepStrictEqual(yield* killed.exit, { code: 143, signal: "SIGTERM" })
       const fiber = yield* Effect.forkChild(done.exit)
       yield* TestClock.adjust("60 seconds")
       assert.deepStrictEqual(yield* Fiber.join(fiber), { code: 0 })
-      assert.deepStrictEqual(yield* halted.exit, { code: 0 })
-      const late = yield* sleep
+      const halted = yield* sleep
+      yield* provisioner.start!(ref)
       yield* provisioner.stop(ref)
-      assert.deepStrictEqual(yield* late.exit, { code: 137, signal: "SIGKILL" })
+      assert.deepStrictEqual(yield* halted.exit, { code: 137, signal: "SIGKILL" })
+      yield* provisioner.start!(ref)
+      const destroyed = yield* sleep
+      yield* provisioner.destroy(ref)
+      assert.deepStrictEqual(yield* destroyed.exit, { code: 137, signal: "SIGKILL" })
     })
   )
 

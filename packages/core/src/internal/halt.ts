@@ -6,7 +6,7 @@ import type { Change } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { Health, type InstanceRef, Intent, type Prior, type Session } from "../Session.ts"
+import { type InstanceRef, Intent, type Prior, type Session, type SessionPatch } from "../Session.ts"
 import * as box from "./box.ts"
 import { save } from "./save.ts"
 
@@ -54,7 +54,8 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
     set: {
       instance: kept?.ref ?? null,
       stoppedAt: now,
-      health: stopped.length > 0 && kept === undefined ? new Health({ status: "gone", observedAt: now }) : row.health
+      // what was seen of a running box says nothing about a halted one
+      health: null
     },
     intents: closed
   })
@@ -109,19 +110,28 @@ export const persist = Effect.fnUntraced(function* (held: Held) {
 export const settle = Effect.fnUntraced(function* (held: Held, failure: Failure) {
   const row = yield* held.row
   const set = { lastError: Claim.recorded(failure.error) }
-  if (row.state === "stopping") {
-    // a box that was not stopped after all is as it was; one that cannot be seen stays in `stopping`
-    const { prior } = held
-    const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
-    if (!wasUp || row.instance === null) return { set }
-    const backend = yield* (yield* Provisioners).get(row.provider)
-    const seen = yield* backend.inspect(row.instance)
-    return seen._tag === "running" ? { move: yield* held.move(prior.state), set } : { set }
-  }
+  if (row.state === "stopping") return yield* settleStop(held, row, set)
   if (row.state === "persisting") {
     const rejected =
       failure.error.code === "ERR_PERSIST_FAILED" || failure.error.code === "ERR_PERSIST_PAYLOAD_TOO_LARGE"
     return { move: yield* held.move(rejected ? "persist_failed" : "stopped_unpersisted"), set }
   }
   return { set }
+})
+
+/** A box that runs is as it was before; one that is halted is halted, unsaved; one that cannot be seen stays in `stopping`. */
+const settleStop = Effect.fnUntraced(function* (held: Held, row: Session, set: SessionPatch) {
+  if (row.instance === null) return { set }
+  const backend = yield* (yield* Provisioners).get(row.provider)
+  const seen = yield* backend.inspect(row.instance)
+  if (seen._tag === "unknown") return { set }
+  if (seen._tag === "running") {
+    const { prior } = held
+    const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
+    return wasUp ? { move: yield* held.move(prior.state), set } : { set }
+  }
+  const stoppedAt = yield* Clock.currentTimeMillis
+  const instance = seen._tag === "gone" ? null : row.instance
+  yield* held.commit({ move: yield* held.move("persisting"), set: { stoppedAt, instance, health: null } })
+  return { move: yield* held.move("stopped_unpersisted"), set }
 })

@@ -1,0 +1,63 @@
+/** Long work on stderr: a line per phase with its time; on a terminal the running one counts. */
+import { Progress } from "@org/sandbox-core"
+import { Clock, Effect, Layer, Ref, type Scope } from "effect"
+import { note, write } from "./Output.ts"
+
+interface Running {
+  readonly verb: string
+  readonly phase: string
+  readonly since: number
+}
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+
+const noteworthy = 5000
+
+/** Listens to programs. `quiet` keeps warnings and drops the rest. */
+export const layer = (options: {
+  readonly quiet: boolean
+  readonly terminal: boolean
+  readonly color: boolean
+}): Layer.Layer<never> =>
+  Layer.effect(
+    Progress.Progress,
+    Effect.gen(function* () {
+      const running = yield* Ref.make<Running | undefined>(undefined)
+      const dim = (text: string) => (options.color ? `\x1b[2m${text}\x1b[22m` : text)
+      const clear = options.terminal ? "\r\x1b[2K" : ""
+      const draw = (text: string) => Effect.ignore(write(process.stderr, `\r\x1b[2K${text}`))
+      if (options.terminal && !options.quiet) yield* Effect.forkScoped(tick(running, draw, dim))
+
+      return (event) =>
+        Effect.gen(function* () {
+          if (event.type === "warning") return yield* note(`${clear}warning: ${event.message}`)
+          if (options.quiet) return
+          const now = yield* Clock.currentTimeMillis
+          const { phase, status, verb } = event
+          if (status === "started") {
+            yield* Ref.set(running, { verb, phase, since: now })
+            return yield* options.terminal ? draw(dim(`  ${verb}: ${phase} …`)) : note(`${verb}: ${phase} …`)
+          }
+          const begun = yield* Ref.getAndSet(running, undefined)
+          const elapsed = begun === undefined ? 0 : now - begun.since
+          const failed = status === "failed"
+          // a log wants to know what is going on and what took long, not that everything went as it should
+          if (!options.terminal && !failed && elapsed < noteworthy) return
+          const took = begun === undefined ? "" : ` (${seconds(elapsed)})`
+          yield* note(`${clear}${failed ? "failed: " : ""}${verb}: ${phase}${took}`)
+        })
+    })
+  )
+
+const tick = (
+  running: Ref.Ref<Running | undefined>,
+  draw: (text: string) => Effect.Effect<void>,
+  dim: (text: string) => string
+): Effect.Effect<never, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* Effect.sleep("1 second")
+    const current = yield* Ref.get(running)
+    if (current === undefined) return
+    const elapsed = (yield* Clock.currentTimeMillis) - current.since
+    yield* draw(dim(`  ${current.verb}: ${current.phase} … ${seconds(elapsed)}`))
+  }).pipe(Effect.forever)

@@ -1,0 +1,157 @@
+/** Answers for a person: short, aligned, and with the command that goes on from there. */
+import type { Results } from "@org/sandbox-core"
+
+type SessionView = Results.SessionView
+
+/** Columns padded to their widest cell. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
+}
+
+/** Labels and values, one a line; what is null is left out. */
+export const facts = (pairs: ReadonlyArray<readonly [string, string | null | undefined]>): string =>
+  table(pairs.flatMap(([label, value]) => (value === null || value === undefined ? [] : [[`  ${label}`, value]])))
+
+/** A duration in its largest unit. */
+export const age = (since: string, now: number): string => {
+  const s = Math.max(0, Math.floor((now - Date.parse(since)) / 1000))
+  if (s < 60) return `${s}s`
+  if (s < 3600) return `${Math.floor(s / 60)}m`
+  return s < 86_400 ? `${Math.floor(s / 3600)}h` : `${Math.floor(s / 86_400)}d`
+}
+
+const short = (commit: string | null): string | null => (commit === null ? null : commit.slice(0, 12))
+
+/** `provisioning (pending up, 12 s)`, `stopping (stale)`. */
+export const state = (session: Pick<SessionView, "state" | "claim">): string => {
+  const { claim } = session
+  if (claim === null) return session.state
+  return claim.stale ? `${session.state} (stale)` : `${session.state} (pending ${claim.kind}, ${claim.ageS} s)`
+}
+
+const branch = (session: Pick<SessionView, "branch" | "workBranch">): string =>
+  session.workBranch !== null && session.workBranch !== session.branch
+    ? `${session.branch} (worked on as ${session.workBranch})`
+    : (session.branch ?? "-")
+
+export const sessions = (result: Results.ListResult, now: number): string => {
+  if (result.sessions.length === 0)
+    return "No sessions. Make one: sandbox up <repository> --branch <branch> --provider local"
+  const header = ["NAME", "STATE", "PROVIDER", "BRANCH", "AGE", "ID"]
+  const rows = result.sessions.map((session) => [
+    session.name,
+    state(session),
+    session.provider,
+    session.workBranch ?? session.branch ?? "-",
+    age(session.createdAt, now),
+    session.sessionId
+  ])
+  const hints = result.sessions.flatMap(({ claim, name, recovery }) =>
+    recovery === null || (claim !== null && !claim.stale) ? [] : [`${name}: ${recovery.command}  (${recovery.reason})`]
+  )
+  return [table([header, ...rows]), ...(hints.length === 0 ? [] : ["", ...hints])].join("\n")
+}
+
+export const session = (view: Results.StatusResult): string =>
+  [
+    `${view.name}  ${state(view)}`,
+    facts([
+      ["id", view.sessionId],
+      ["owner", view.owner],
+      ["provider", view.provider],
+      ["repository", view.repository],
+      ["branch", branch(view)],
+      ["commit", short(view.targetCommitSha)],
+      ["worktree", view.worktreePath],
+      ["health", view.health === null ? null : `${view.health.status}, seen ${view.health.observedAt}`],
+      ["created", view.createdAt],
+      ["ready", view.readyAt],
+      ["stopped", view.stoppedAt],
+      ["saved", view.persistedAt],
+      ["destroyed", view.destroyedAt],
+      ["last error", view.lastError === null ? null : `${view.lastError.errorCode}: ${view.lastError.cause}`]
+    ]),
+    ...(view.recovery === null ? [] : [`next: ${view.recovery.command}  (${view.recovery.reason})`])
+  ].join("\n")
+
+export const up = (result: Results.UpResult | Results.ResumeResult): string =>
+  [
+    `${result.name}  ${result.state}${result.replayed === true ? " (replayed)" : "already" in result ? " (already)" : ""}`,
+    facts([
+      ["id", result.sessionId],
+      ["provider", result.provider],
+      ["branch", branch(result)],
+      ["commit", short(result.targetCommitSha)],
+      ["worktree", result.worktreePath]
+    ]),
+    `next: sandbox exec ${result.name} -- git status`
+  ].join("\n")
+
+export const down = (result: Results.DownResult): string =>
+  result.state === "destroyed"
+    ? `${result.sessionId}  destroyed`
+    : [
+        `${result.sessionId}  ${result.state}${result.already === true ? " (already)" : ""}`,
+        ...(result.checkpoint === null
+          ? []
+          : [
+              facts([
+                ["saved", result.persistedAt],
+                ["checkpoint", result.checkpoint.id],
+                ["sha256", result.checkpoint.digest]
+              ])
+            ]),
+        `next: sandbox resume ${result.sessionId}`
+      ].join("\n")
+
+export const destroyed = (result: Results.DestroyResult): string =>
+  `${result.sessionId}  destroyed${result.already === true ? " (already)" : result.forgotten === true ? " (its box was given up, not removed)" : ""}`
+
+export const history = (result: Results.HistoryResult): string =>
+  [
+    `${result.name}  ${result.state}  ${result.sessionId}`,
+    "",
+    table([
+      ["WHEN", "WHAT", "", "OPERATION"],
+      ...result.events.map((event) => [
+        event.at,
+        event.type,
+        event.type === "transition"
+          ? `${event.data["from"] ?? "nothing"} -> ${String(event.data["to"])}`
+          : JSON.stringify(event.data),
+        event.operationId
+      ])
+    ]),
+    "",
+    table([
+      ["OPERATION", "VERB", "STATUS", "ATTEMPT", "ERROR"],
+      ...result.operations.map((operation) => [
+        operation.operationId,
+        operation.verb,
+        operation.status,
+        String(operation.attempt),
+        operation.error?.errorCode ?? ""
+      ])
+    ])
+  ].join("\n")
+
+export const gc = (result: Results.GcResult): string =>
+  result.actions.length === 0
+    ? "Nothing to put right."
+    : table([
+        ["SESSION", "FOUND", "ACTION", "OUTCOME"],
+        ...result.actions.map((action) => [
+          action.name,
+          action.finding,
+          action.action,
+          action.error === undefined ? action.outcome : `${action.outcome}: ${action.error.cause}`
+        ])
+      ])

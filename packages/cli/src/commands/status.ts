@@ -1,0 +1,28 @@
+import { status as program } from "@org/sandbox-core"
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as args from "../arguments.ts"
+import { Quit } from "../Output.ts"
+import * as Render from "../Render.ts"
+import { answer } from "../root.ts"
+
+export const status = Command.make(
+  "status",
+  {
+    session: args.session,
+    live: Flag.Boolean("live").pipe(
+      Flag.withDescription("Ask the session's provider too, instead of the ledger alone"),
+      Flag.withDefault(false)
+    )
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const { healthy } = yield* answer(program(options), Render.session)
+      if (!healthy) return yield* new Quit({ code: 4 })
+    })
+).pipe(
+  Command.withDescription(
+    "One session in full, with the command that brings it on when it is not where it should be. Exits 4 when the session is not up and healthy."
+  ),
+  Command.withShortDescription("Show one session")
+)

@@ -1,0 +1,77 @@
+/** The composition root: one process, one command, one exit code. */
+
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Claim, SandboxError } from "@org/sandbox-core"
+import { Cause, Effect, Exit, Layer, Option, References } from "effect"
+import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { OwnFailure } from "./commands/exec.ts"
+import * as Output from "./Output.ts"
+import { replaced } from "./replaced.ts"
+import { sandbox } from "./sandbox.ts"
+import * as usage from "./usage.ts"
+import { version } from "./version.ts"
+
+const argv = process.argv.slice(2)
+const operands = argv.indexOf("--")
+const json = argv.slice(0, operands < 0 ? argv.length : operands).includes("--json")
+
+const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+let received: keyof typeof signals | undefined
+
+/** Help that nobody asked for would share stdout with results; the error says how to get it. */
+const presenter = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag === "InvalidInvocation" || (event._tag === "Help" && event.reason === "Implicit" && json)
+      ? Effect.void
+      : CliOutput.defaultPresenter.present(event)
+})
+
+const builtIns = CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
+
+const command = Effect.suspend(() => {
+  const refusal = replaced(argv.filter((arg) => arg !== "--json"))
+  return refusal === undefined ? Command.runWith(sandbox, { version, renderErrors: true })(argv) : Effect.fail(refusal)
+})
+
+/** Prints what went wrong and answers the exit code. */
+const report = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
+  const failed = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (failed instanceof Output.Quit) return Effect.succeed(failed.code)
+  if (failed instanceof OwnFailure) return Effect.as(Output.failure(failed.error, json), failed.code)
+  if (failed instanceof CliError.ShowHelp) {
+    // `sandbox` alone has shown its help
+    if (failed.errors.length === 0 && !json) return Effect.succeed(0)
+    return Effect.as(Output.failure(usage.invalid(failed), json), 1)
+  }
+  const error = SandboxError.isSandboxError(failed) ? failed : Claim.toError(cause as Cause.Cause<never>, null)
+  const code =
+    error.code === "ERR_INTERRUPTED" && received !== undefined ? signals[received] : SandboxError.exitCode(error.code)
+  return Effect.as(Output.failure(error, json), code)
+}
+
+const fiber = Effect.runFork(
+  command.pipe(
+    Effect.provide(Layer.mergeAll(NodeServices.layer, presenter, builtIns, Layer.succeed(References.LogToStderr)(true)))
+  )
+)
+
+for (const signal of Object.keys(signals) as ReadonlyArray<keyof typeof signals>) {
+  process.on(signal, () => {
+    if (received !== undefined) {
+      // the second one does not wait for the rollback
+      process.stderr.write("left at once; `sandbox list` names the command that recovers what was under way\n")
+      process.exit(SandboxError.exitCode("ERR_RECOVERY_REQUIRED"))
+    }
+    received = signal
+    if (process.stderr.isTTY === true) process.stderr.write("\nrolling back; once more to leave at once\n")
+    fiber.interruptUnsafe()
+  })
+}
+// a write to a closed pipe is answered to the writer; without a listener it would end the process instead
+process.stdout.on("error", () => {})
+process.stderr.on("error", () => {})
+
+fiber.addObserver((exit) => {
+  const ended = Exit.isSuccess(exit) ? Effect.succeed(0) : report(exit.cause)
+  Effect.runFork(ended).addObserver((code) => process.exit(Exit.isSuccess(code) ? code.value : 3))
+})

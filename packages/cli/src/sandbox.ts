@@ -1,0 +1,25 @@
+/** The whole command. */
+import { Command } from "effect/cli"
+import { destroy } from "./commands/destroy.ts"
+import { down } from "./commands/down.ts"
+import { exec } from "./commands/exec.ts"
+import { gc } from "./commands/gc.ts"
+import { history } from "./commands/history.ts"
+import { list } from "./commands/list.ts"
+import { resume } from "./commands/resume.ts"
+import { status } from "./commands/status.ts"
+import { up } from "./commands/up.ts"
+import { root } from "./root.ts"
+
+export const sandbox = root.pipe(
+  Command.withSubcommands([
+    { group: "Life of a session", commands: [up, down, resume, destroy] },
+    { group: "Looking and working inside", commands: [list, status, history, exec] },
+    { group: "Upkeep", commands: [gc] }
+  ]),
+  Command.withExamples([
+    { command: "sandbox up . --branch main --provider local", description: "Bring up the repository here" },
+    { command: "sandbox exec <name> -- git log -1", description: "Run something in it" },
+    { command: "sandbox down <name>", description: "Halt it, keeping the work" }
+  ])
+)
