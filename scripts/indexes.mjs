@@ -4,6 +4,7 @@
  *
  *   node scripts/indexes.mjs [--check]
  */
+import { execFileSync } from "node:child_process"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 
 const flat = { core: ['export * from "./programs/index.ts"'] }
@@ -16,7 +17,11 @@ for (const name of ["core"]) {
     (entry) => /^[A-Z]\w+\.ts$/.test(entry) && !entryPoints.has(entry)
   )
   const lines = modules.sort().map((entry) => `export * as ${entry.slice(0, -3)} from "./${entry}"`)
-  const text = `${[...lines, ...(flat[name] ?? [])].join("\n")}\n`
+  // in the order in which the linter wants them
+  const text = execFileSync("node_modules/.bin/biome", ["check", "--write", "--stdin-file-path", file], {
+    input: `${[...lines, ...(flat[name] ?? [])].join("\n")}\n`,
+    encoding: "utf8"
+  })
   if (readFileSync(file, "utf8") === text) continue
   stale += 1
   if (!process.argv.includes("--check")) writeFileSync(file, text)

@@ -149,6 +149,7 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
   const dead = new Set<number>()
   // one counter for all runtimes: two processes never make the same id
   const ids = yield* Layer.build(support.ids)
+  const node = yield* Layer.build(NodeServices.layer)
   let intercept = (ledger: Ledger["Service"]): Ledger["Service"] => ledger
 
   const runtime = (options: RuntimeOptions = {}) => {
@@ -163,7 +164,7 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
       support.hasher,
       support.principal(options.principal ?? "ann"),
       Layer.succeedContext(ids),
-      NodeServices.layer
+      Layer.succeedContext(node)
     )
   }
 

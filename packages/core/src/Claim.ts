@@ -6,7 +6,7 @@
  * interrupted and stands down. Release commits the final state and drops the claim in one transaction, or, on failure
  * and interruption, undoes what was done in reverse order and then writes what is true.
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Option, Ref, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Schedule } from "effect"
 import { Host } from "./Host.ts"
 import { Ids } from "./Ids.ts"
 import {
@@ -198,6 +198,8 @@ export const bracket = <A, R, E, R2>(
 interface Claimed {
   readonly held: Held
   readonly renewal: Effect.Effect<never, SandboxError.SandboxError>
+  /** Whether the claim is ours still, as far as can be known; extends the lease when it is. */
+  readonly confirm: Effect.Effect<"ours" | "lost" | "unknown">
   readonly undos: Ref.Ref<ReadonlyArray<Undo>>
   readonly lost: Ref.Ref<boolean>
 }
@@ -234,15 +236,26 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
     return written
   }, Effect.uninterruptible)
 
+  const leaseUntil = yield* Ref.make(row.claim!.leaseUntil)
+  const renew = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    yield* ledger.renew({ sessionId: row.id, token: claim.token, lease: claim.lease })
+    yield* Ref.set(leaseUntil, now + claim.lease)
+  })
+
   // a ledger that cannot be reached until the lease is over is as good as a lost claim: somebody else may have it
-  const renewOnce = ledger.renew({ sessionId: row.id, token: claim.token, lease: claim.lease }).pipe(
+  const renewOnce = renew.pipe(
     Effect.retry({ while: (error) => error._tag === "SandboxError", schedule: Schedule.spaced("1 second") }),
-    Effect.timeoutOrElse({
-      duration: Duration.subtract(timings.lease, timings.renewal),
-      orElse: () => stoodDown
-    }),
+    Effect.timeoutOrElse({ duration: Duration.subtract(timings.lease, timings.renewal), orElse: () => stoodDown }),
     Effect.catch(() => stoodDown)
   )
+
+  const confirm = Effect.gen(function* () {
+    const renewed = yield* Effect.result(Effect.timeout(renew, timings.ledgerWrite))
+    if (Result.isSuccess(renewed)) return "ours" as const
+    if (renewed.failure._tag === "ClaimLost") return "lost" as const
+    return (yield* Clock.currentTimeMillis) < (yield* Ref.get(leaseUntil)) ? ("ours" as const) : ("unknown" as const)
+  })
 
   const held: Held = {
     operationId,
@@ -275,7 +288,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
     warnings: Ref.get(warnings)
   }
   const renewal = Effect.forever(Effect.andThen(Effect.sleep(timings.renewal), renewOnce))
-  const claimed: Claimed = { held, renewal, undos, lost }
+  const claimed: Claimed = { held, renewal, confirm, undos, lost }
   return claimed
 })
 
@@ -290,7 +303,8 @@ const release = Effect.fnUntraced(function* <A, R>(
   const before = yield* held.row
   const error = toError(cause, held.operationId)
 
-  if (yield* Ref.get(claimed.lost)) {
+  const standing = (yield* Ref.get(claimed.lost)) ? "lost" : yield* claimed.confirm
+  if (standing === "lost") {
     const ledger = yield* Ledger
     const current = yield* ledger
       .session(before.id)
@@ -301,6 +315,8 @@ const release = Effect.fnUntraced(function* <A, R>(
     }
     return yield* claimLost(before.id, held.operationId)
   }
+  if (standing === "unknown")
+    return yield* unsettled(error, before.id, "the ledger did not answer until the lease was over")
 
   const undone = yield* runUndos(claimed, () => true)
   const rollback = undone.map(({ exit, name }) => ({
@@ -312,16 +328,12 @@ const release = Effect.fnUntraced(function* <A, R>(
     sessionId: before.id,
     ...(rollback.length === 0 ? {} : { details: { ...error.details, rollback } })
   })
-  const truth = work
-    .settle(held, { error: told, undone })
-    .pipe(
-      Effect.flatMap((change) =>
-        Effect.timeoutOrElse(
-          held.commit({ outcome: { status: "failed", error: recorded(told) }, ...change, release: true }),
-          { duration: timings.ledgerWrite, orElse: () => Effect.fail(unsettled(told, before.id, "it took too long")) }
-        )
-      )
+  const truth = Effect.flatMap(work.settle(held, { error: told, undone }), (change) =>
+    withinTime(
+      held.commit({ outcome: { status: "failed", error: recorded(told) }, ...change, release: true }),
+      timings.ledgerWrite
     )
+  )
   const settled = yield* Effect.exit(truth)
   if (Exit.isFailure(settled)) {
     if (yield* Ref.get(claimed.lost)) return yield* claimLost(before.id, held.operationId)
@@ -332,6 +344,18 @@ const release = Effect.fnUntraced(function* <A, R>(
   if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(cause)
   return yield* SandboxError.extend(told, { state: settled.value.state })
 })
+
+/** Waits for a write no longer than a time, without cutting it short: a write that is under way may still happen. */
+const withinTime = <A, E, R>(write: Effect.Effect<A, E, R>, duration: Duration.Duration) =>
+  Effect.flatMap(Effect.forkDetach(write), (fiber) =>
+    Effect.timeoutOrElse(Fiber.join(fiber), {
+      duration,
+      orElse: () =>
+        Effect.fail(
+          SandboxError.make("ERR_LEDGER_IO", { message: "the ledger did not answer in time", nextStep: "try again" })
+        )
+    })
+  )
 
 const runUndos = Effect.fnUntraced(function* (claimed: Claimed, wanted: (undo: Undo) => boolean) {
   const { undo: bound } = yield* Timings

@@ -19,6 +19,8 @@ export class Host extends Context.Service<
   {
     /** This process. `self.host` is the host id: a hash of machine id, boot id and pid namespace. */
     readonly self: Holder
+    /** The machine whatever it runs: the same after a reboot, which `self.host` is not. Where local boxes are. */
+    readonly machine: string
     /** The operating system's name for the user. */
     readonly user: string
     readonly isAlive: (process: { readonly pid: number; readonly startedAt: string }) => Effect.Effect<boolean>

@@ -121,11 +121,10 @@ export interface ExecHandle<E = ProvisionerError> {
 export interface WorkspaceSource {
   /** An absolute path of a repository on this host, or a URL without credentials. */
   readonly repository: string
+  /** Checked out as it stands; created at `commit` where it does not exist. */
   readonly branch: string
   /** Full object name; the commit that the checkout starts at. */
   readonly commit: string
-  /** `branch` does not exist yet and is created at `commit`. */
-  readonly create: boolean
   /** The branch to use where `branch` itself cannot be checked out, because another worktree has it. */
   readonly fallbackBranch: string
 }

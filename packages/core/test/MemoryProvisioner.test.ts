@@ -24,7 +24,6 @@ const source: WorkspaceSource = {
   repository: "/repo",
   branch: "main",
   commit: "0".repeat(40),
-  create: false,
   fallbackBranch: "sandbox/main"
 }
 

@@ -78,7 +78,7 @@ layer(services, { excludeTestServices: true })("the mirror of a remote repositor
       const mirror = yield* ensure(base, url, rewound)
       const clone = yield* directory
       git(clone, "init", "--quiet")
-      git(clone, "fetch", "--quiet", mirror, rewound)
+      git(clone, "-c", "protocol.version=0", "fetch", "--quiet", mirror, rewound)
       assert.strictEqual(git(clone, "rev-parse", "FETCH_HEAD"), rewound)
     })
   )

@@ -20,7 +20,6 @@ export const finish = Effect.fnUntraced(function* (held: Held, backend: Backend,
       repository: row.repository,
       branch: row.branch!,
       commit: row.commit!,
-      create: true,
       fallbackBranch: fallbackBranch(row)
     })
   )

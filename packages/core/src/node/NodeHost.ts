@@ -36,16 +36,30 @@ const psStartedAt = (pid: number): Effect.Effect<string | undefined> =>
 const startedAt = (pid: number): Effect.Effect<string | undefined> =>
   platform() === "linux" ? Effect.sync(() => linuxStartedAt(pid)) : psStartedAt(pid)
 
+const digest = (parts: ReadonlyArray<string>): string =>
+  createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16)
+
+const machineId = (): string =>
+  Option.getOrElse(Option.firstSomeOf([read("/etc/machine-id"), read("/var/lib/dbus/machine-id")]), hostname)
+
 /** Machine, boot and pid namespace: two containers on one machine must not judge each other's processes. */
-const identity = (): string => {
-  const machine = Option.firstSomeOf([read("/etc/machine-id"), read("/var/lib/dbus/machine-id")])
+const hostId = (): string => {
   const boot = read("/proc/sys/kernel/random/boot_id")
   const namespace = Option.liftThrowable(() => readlinkSync("/proc/self/ns/pid"))()
-  const parts = [machine, boot, namespace].map(Option.getOrElse(() => ""))
-  return createHash("sha256")
-    .update([hostname(), ...parts].join("\n"))
-    .digest("hex")
-    .slice(0, 16)
+  return digest([machineId(), ...[boot, namespace].map(Option.getOrElse(() => ""))])
+}
+
+const isZombie = (pid: number): boolean =>
+  Option.exists(read(`/proc/${pid}/stat`), (stat) => stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z"))
+
+/** Whether nothing of that pid exists. A process that may not be looked at exists. */
+const isAbsent = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (cause) {
+    return cause instanceof Error && "code" in cause && cause.code === "ESRCH"
+  }
 }
 
 export const layerHost: Layer.Layer<Host, SandboxError.SandboxError> = Layer.effect(
@@ -59,15 +73,20 @@ export const layerHost: Layer.Layer<Host, SandboxError.SandboxError> = Layer.eff
     }
     const override = yield* Effect.orDie(Effect.option(Config.String("SANDBOX_HOST_ID")))
     const self = new Holder({
-      host: Option.getOrElse(override, identity),
+      host: Option.getOrElse(override, hostId),
       pid: process.pid,
       startedAt: (yield* startedAt(process.pid)) ?? "unknown"
     })
     return {
       self,
+      machine: Option.getOrElse(override, () => digest([machineId()])),
       user: Option.getOrElse(Option.liftThrowable(() => userInfo().username)(), () => `uid-${process.getuid?.() ?? 0}`),
       startedAt,
-      isAlive: (holder) => Effect.map(startedAt(holder.pid), (token) => token === holder.startedAt)
+      isAlive: (holder) =>
+        Effect.map(startedAt(holder.pid), (token) =>
+          // no token is a zombie, or a process that hidepid hides from us, which only a signal can tell from none
+          token === undefined ? !isAbsent(holder.pid) && !isZombie(holder.pid) : token === holder.startedAt
+        )
     }
   })
 )

@@ -1,4 +1,5 @@
 /** The databases that the ledger's suite runs on, each layer a fresh and empty one. */
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -7,6 +8,13 @@ import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { inject } from "vitest"
 import * as SqliteClient from "../../src/node/SqliteClient.ts"
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** The URL of the run's PostgreSQL, where one is installed. */
+    postgres: string | undefined
+  }
+}
 
 export const temporaryDirectory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "sandbox-test-"))),
@@ -17,14 +25,11 @@ export const sqlite = Layer.unwrap(
   Effect.map(temporaryDirectory, (directory) => SqliteClient.layer({ filename: join(directory, "ledger.db") }))
 )
 
-let schemas = 0
-
 /** A schema of its own, so that suites can run at the same time on one server. */
 export const postgres = (url: string) =>
   Layer.unwrap(
     Effect.gen(function* () {
-      schemas += 1
-      const name = `t${process.pid}_${Math.floor(performance.timeOrigin)}_${schemas}`
+      const name = `t${randomUUID().replaceAll("-", "")}`
       yield* SqlClient.SqlClient.use((sql) => sql`CREATE SCHEMA ${sql(name)}`).pipe(
         Effect.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 1 }))
       )

@@ -16,6 +16,7 @@ export const makeHost = (options: { readonly host?: string; readonly pid?: numbe
   const self = new Holder({ host: options.host ?? "host-1", pid: options.pid ?? 100, startedAt: "1" })
   const layer = Layer.succeed(Host)({
     self,
+    machine: self.host,
     user: "tester",
     startedAt: (pid) => Effect.succeed(dead.has(pid) ? undefined : "1"),
     isAlive: ({ pid }) => Effect.sync(() => !dead.has(pid))

@@ -1,0 +1,41 @@
+/** The laws as a vitest suite: the one call that proves a provider. The only module here that knows a test runner. */
+import { assert, layer } from "@effect/vitest"
+import { Provisioner } from "@org/sandbox-core/Provisioner"
+import { Duration, Effect, Layer } from "effect"
+import { type Capabilities, capabilitiesOf, LawContext, type Options as LawOptions, skipReason } from "./Law.ts"
+import { laws } from "./ProvisionerLaws.ts"
+
+export interface Options<E> extends LawOptions {
+  /** What to call the provider in the titles of the tests. */
+  readonly name: string
+  /** The provider, built once for the whole suite, with the real clock. */
+  readonly layer: Layer.Layer<Provisioner, E>
+  /** What the provider cannot do, as `false`. The suite fails when the provider says otherwise. */
+  readonly capabilities?: Partial<Capabilities> | undefined
+}
+
+/**
+ * Registers every law as a test of its own.
+ *
+ * A law that asks for what the provider has not is registered as skipped, with the reason in its title. An absence that
+ * was not declared is a failure, so that a capability cannot get lost unnoticed.
+ */
+export const suite = <E>(options: Options<E>): void => {
+  const capabilities = { exec: true, start: true, workspace: true, ...options.capabilities }
+  const has = { ...capabilities, workspaceSource: options.workspaceSource !== undefined }
+  // A law waits for the platform a few times at most; the rest is room for the calls themselves.
+  const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "30 seconds")) * 4
+  const services = Layer.merge(options.layer, LawContext.layer(options))
+
+  layer(services, { timeout, excludeTestServices: true })(`${options.name} keeps the laws of a provider`, (it) => {
+    it.effect("capabilities: it has exactly those that its suite declares", () =>
+      Effect.map(Provisioner, (provisioner) => assert.deepStrictEqual(capabilitiesOf(provisioner), capabilities))
+    )
+    for (const law of laws) {
+      const reason = skipReason(law, has)
+      const title = `${law.group}: ${law.name}`
+      if (reason === undefined) it.effect(title, () => law.check, timeout)
+      else it.effect.skip(`${title} (skipped: ${reason})`, () => law.check)
+    }
+  })
+}

@@ -1,0 +1,107 @@
+/** Running a command in a box: a process group of its own on this host, in the box's checkout. */
+import { Host } from "@org/sandbox-core/Host"
+import { type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
+import { Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
+import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import type { Box } from "./Boxes.ts"
+import { classify, codeOf, type Problem, Refused, signalOf } from "./LocalError.ts"
+import * as LocalHost from "./LocalHost.ts"
+import * as Processes from "./Processes.ts"
+
+/** Starts a command; `directory` is where it runs when it names no other place, and what its paths are relative to. */
+export const start = Effect.fnUntraced(function* (box: Box, directory: string, request: ExecRequest) {
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const path = yield* Path.Path
+  const [program, ...args] = request.argv
+  if (program === undefined) return yield* new Refused({ reason: "Invalid", message: "The command is empty." })
+  if (request.tty !== undefined) {
+    return yield* unsupported("A local box gives no command a terminal; run it without one.")
+  }
+  if (request.user !== undefined && request.user !== (yield* Host).user) {
+    return yield* unsupported(`A local box runs commands as ${(yield* Host).user} only, who runs this process.`)
+  }
+  const cwd = path.resolve(directory, request.cwd ?? ".")
+  yield* checkDirectory(cwd)
+  const handle = yield* spawner
+    .spawn(
+      ChildProcess.make(program, args, {
+        cwd,
+        env: yield* environment(box, directory, request.env ?? {}),
+        stdin: request.stdin ?? "ignore",
+        forceKillAfter: Processes.grace
+      })
+    )
+    .pipe(
+      Effect.mapError((error) => unstartable(program, error)),
+      // Node throws what it knows before it has asked the system, such as arguments that are too long.
+      Effect.catchDefect((defect) => Effect.fail(unstartable(program, defect)))
+    )
+  const failed = classify("exec")
+  const tagged = (fd: 1 | 2, stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
+    stream.pipe(
+      Stream.map((bytes) => ({ fd, bytes })),
+      Stream.mapError(failed)
+    )
+  return {
+    output: Stream.merge(tagged(1, handle.stdout), tagged(2, handle.stderr)),
+    exit: handle.exitCode.pipe(
+      Effect.map((code): { readonly code: number; readonly signal?: string } => ({ code: Number(code) })),
+      Effect.catch((error) => {
+        const signal = signalOf(error)
+        const number = signal === undefined ? undefined : LocalHost.signalNumber(signal)
+        return signal === undefined || number === undefined
+          ? Effect.fail(failed(error))
+          : Effect.succeed({ code: 128 + number, signal })
+      })
+    ),
+    // Once the leader was collected, its number may be another's; what it left in its group ends with the scope.
+    kill: (signal) =>
+      Effect.when(
+        LocalHost.signalGroup(handle.pid, signal),
+        Effect.orElseSucceed(handle.isRunning, () => false)
+      ).pipe(Effect.asVoid),
+    resize: () => Effect.fail(failed(unsupported("A local box gives no command a terminal.")))
+  } satisfies ExecHandle
+})
+
+/** The user's environment without what is ours, then what was asked for, then what marks the box. */
+const environment = Effect.fnUntraced(function* (box: Box, workspace: string, extra: Readonly<Record<string, string>>) {
+  const inherited = Object.entries(yield* LocalHost.environment).filter(
+    ([name]) => !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN"
+  )
+  return {
+    ...Object.fromEntries(inherited),
+    ...extra,
+    [Processes.boxMarker]: box.key,
+    SANDBOX_SESSION_ID: box.labels[labelNames.session] ?? "",
+    SANDBOX_WORKSPACE: workspace
+  }
+})
+
+const checkDirectory = Effect.fnUntraced(function* (cwd: string) {
+  const fs = yield* FileSystem.FileSystem
+  const type = yield* fs.stat(cwd).pipe(
+    Effect.map((info) => info.type),
+    Effect.orElseSucceed(() => undefined)
+  )
+  if (type === "Directory") return
+  return yield* new Refused({ reason: "Invalid", message: `The working directory ${cwd} is not a directory.` })
+})
+
+const unsupported = (message: string) => new Refused({ reason: "Unsupported", message })
+
+const unstartable = (program: string, problem: unknown): Problem => {
+  const cause =
+    problem instanceof Error && "reason" in problem ? (problem as PlatformError.PlatformError).reason.cause : problem
+  switch (codeOf(cause)) {
+    case "ENOENT":
+      return new Refused({ reason: "NotFound", message: `There is no command ${program} on the PATH.` })
+    case "EACCES":
+      return new Refused({ reason: "Invalid", message: `The command ${program} is not executable.` })
+    default:
+      return new Refused({
+        reason: "Invalid",
+        message: `The command ${program} cannot be started (${codeOf(cause) ?? "unknown error"}).`
+      })
+  }
+}
