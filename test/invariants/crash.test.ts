@@ -98,7 +98,7 @@ const forEachPoint = Effect.fnUntraced(function* (
   database: Database,
   name: Name,
   ending: Ending,
-  check: (crashed: Effect.Success<ReturnType<typeof cut>>, point: string) => Effect.Effect<void>
+  check: (crashed: Effect.Success<ReturnType<typeof cut>>, point: string) => Effect.Effect<void, unknown>
 ) {
   const whole = yield* Effect.scoped(cut(database, name))
   assert.isTrue(whole.ended !== "killed" && Exit.isSuccess(whole.ended))

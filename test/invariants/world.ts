@@ -15,7 +15,7 @@ import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import { Provisioner, type ProvisionerShape } from "@org/sandbox-core/Provisioner"
 import { Provisioners } from "@org/sandbox-core/Provisioners"
 import * as SqlLedger from "@org/sandbox-core/SqlLedger"
-import { Context, Deferred, Effect, type Exit, Fiber, Layer } from "effect"
+import { Context, Deferred, Effect, type Exit, Fiber, Layer, Scope } from "effect"
 import { afterAll } from "vitest"
 import { databases } from "../../packages/core/test/support/databases.ts"
 import * as support from "../../packages/core/test/support/world.ts"
@@ -134,6 +134,9 @@ export interface RuntimeOptions {
   readonly points?: Points
 }
 
+/** Built once for all worlds of a file. */
+const node = await Effect.runPromise(Layer.buildWithScope(NodeServices.layer, Scope.makeUnsafe()))
+
 /** One fresh ledger and one cloud, with the means to look at them and to run processes over them. */
 export const make = Effect.fnUntraced(function* (database: (typeof databases)[number]) {
   const built = yield* Layer.build(
@@ -149,7 +152,6 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
   const dead = new Set<number>()
   // one counter for all runtimes: two processes never make the same id
   const ids = yield* Layer.build(support.ids)
-  const node = yield* Layer.build(NodeServices.layer)
   let intercept = (ledger: Ledger["Service"]): Ledger["Service"] => ledger
 
   const runtime = (options: RuntimeOptions = {}) => {

@@ -51,7 +51,15 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
 
 const fiber = Effect.runFork(
   command.pipe(
-    Effect.provide(Layer.mergeAll(NodeServices.layer, presenter, builtIns, Layer.succeed(References.LogToStderr)(true)))
+    Effect.provide(
+      Layer.mergeAll(
+        NodeServices.layer,
+        presenter,
+        builtIns,
+        Layer.succeed(References.LogToStderr)(true),
+        Layer.succeed(References.TracerEnabled)(false)
+      )
+    )
   )
 )
 

@@ -77,8 +77,11 @@ export interface Held {
   readonly move: (to: Lifecycle.State) => Effect.Effect<Lifecycle.Move>
   /** Registers an inverse, to run before those registered earlier. */
   readonly onRollback: (undo: Undo) => Effect.Effect<void>
-  /** Names what is being done: in the claim, in spans and for whoever listens. */
-  readonly phase: <A, E, R>(name: string, body: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Names what is about to be done: in the claim, in spans and for whoever listens. */
+  readonly phase: <A, E, R>(
+    name: string,
+    body: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | SandboxError.SandboxError, R>
   /** A sentence for the user, kept for the result. */
   readonly warn: (message: string) => Effect.Effect<void>
   readonly warnings: Effect.Effect<ReadonlyArray<string>>
@@ -212,7 +215,6 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
   const undos = yield* Ref.make<ReadonlyArray<Undo>>([])
   const lost = yield* Ref.make(false)
   const warnings = yield* Ref.make<ReadonlyArray<string>>([])
-  const phase = yield* Ref.make(row.claim!.phase)
 
   const stoodDown = Effect.andThen(
     Ref.set(lost, true),
@@ -225,7 +227,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
         sessionId: row.id,
         token: claim.token,
         operationId,
-        change: { phase: yield* Ref.get(phase), ...change }
+        change
       })
       .pipe(
         Effect.retry(ledgerRetry),
@@ -271,7 +273,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
     phase: (name, body) => {
       const publish = (status: "started" | "done" | "failed") =>
         Progress.publish({ type: "phase", operationId, sessionId: row.id, verb, phase: name, status })
-      return Ref.set(phase, name).pipe(
+      return commit({ phase: name }).pipe(
         Effect.andThen(publish("started")),
         Effect.andThen(body),
         Effect.onExit((exit) => publish(Exit.isSuccess(exit) ? "done" : "failed")),
@@ -341,7 +343,8 @@ const release = Effect.fnUntraced(function* <A, R>(
     if (told.code === "ERR_LEDGER_IO") return yield* withRecovery(told, before.id)
     return yield* unsettled(told, before.id, toError(settled.cause, held.operationId).message)
   }
-  if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(cause)
+  // still an interruption, and one that says which operation of which session it was
+  if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(Cause.combine(cause, Cause.fail(told)))
   return yield* SandboxError.extend(told, { state: settled.value.state })
 })
 

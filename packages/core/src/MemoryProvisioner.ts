@@ -132,7 +132,7 @@ export const make = (options: Options): ProvisionerShape => {
     const command = commands.get(program)
     if (command === undefined) {
       const known = [...commands.keys()].join(", ")
-      return yield* fail("exec", "NotFound", `A memory box has no such command; it has ${known}.`)
+      return yield* fail("exec", "Invalid", `A memory box has no such command; it has ${known}.`)
     }
     return yield* run(box, request, command, args)
   })

@@ -106,7 +106,7 @@ export const defaultBranch: (source: Source) => Effect.Effect<string, SandboxErr
       const head = yield* Git.run(args, { cwd: source.location })
       if (head.code === 0) return head.stdout.trim().replace(/^refs\/heads\//, "")
       if (head.code !== 1) return yield* Git.failure(args, head)
-      return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+      return yield* SandboxError.make("ERR_REPO_UNRESOLVED", {
         message: `${source.location} is on no branch: its HEAD is detached.`,
         nextStep: "Say which branch to work on with `--branch <name>`."
       })

@@ -4,14 +4,15 @@
  * Cancelling a call by its `AbortSignal` rolls it back before the promise rejects. Failures are `Error`s with the fields
  * of `SandboxFailure`.
  */
-import { Effect, Exit, Layer, ManagedRuntime, Scope, Stream } from "effect"
+import { Effect, Exit, Layer, ManagedRuntime, References, Scope, Stream } from "effect"
+import * as Claim from "./Claim.ts"
 import * as Node from "./node.ts"
 import type * as Options from "./Options.ts"
 import { Progress } from "./Progress.ts"
 import * as programs from "./programs/index.ts"
 import * as Registration from "./Registration.ts"
 import type * as Results from "./Results.ts"
-import { isSandboxError } from "./SandboxError.ts"
+import * as SandboxError from "./SandboxError.ts"
 
 export type * from "./Options.ts"
 export type * from "./Results.ts"
@@ -92,19 +93,29 @@ export interface Client {
 }
 
 /** Whether something that was thrown is a failure of the client. */
-export const isSandboxFailure = (error: unknown): error is SandboxFailure => isSandboxError(error)
+export const isSandboxFailure = (error: unknown): error is SandboxFailure => SandboxError.isSandboxError(error)
 
 /** A client over one ledger; nothing is opened before the first call. */
 export const createClient = (options: ClientOptions): Client => {
   const providers = Registration.layerAll(options.providers)
+  // nobody could receive a span from here
+  const untraced = Layer.succeed(References.TracerEnabled)(false)
   const listener = options.onEvent
   const progress =
     listener === undefined ? Layer.empty : Layer.succeed(Progress)((event) => Effect.sync(() => listener(event)))
-  const runtime = ManagedRuntime.make(Layer.mergeAll(providers.pipe(Layer.provideMerge(Node.layer(options))), progress))
+  const runtime = ManagedRuntime.make(
+    Layer.mergeAll(providers.pipe(Layer.provideMerge(Node.layer(options))), progress, untraced)
+  )
   type Services = ManagedRuntime.ManagedRuntime.Services<typeof runtime>
 
-  const run = <A, E>(effect: Effect.Effect<A, E, Services>, call: CallOptions = {}): Promise<A> =>
-    runtime.runPromise(effect, call.signal === undefined ? {} : { signal: call.signal })
+  const run = async <A>(
+    effect: Effect.Effect<A, SandboxError.SandboxError, Services>,
+    call: CallOptions = {}
+  ): Promise<A> => {
+    const exit = await runtime.runPromiseExit(effect, call.signal === undefined ? {} : { signal: call.signal })
+    if (Exit.isSuccess(exit)) return exit.value
+    throw Claim.toError(exit.cause, null)
+  }
 
   const exec = async ({ stdin, ...request }: ExecOptions, call: CallOptions = {}): Promise<Execution> => {
     const scope = Scope.makeUnsafe()
@@ -117,9 +128,12 @@ export const createClient = (options: ClientOptions): Client => {
       }
     )
     call.signal?.addEventListener("abort", close, { once: true })
+    const exit = run(handle.exit, call).finally(close)
+    // whoever does not look at how it ended is not to be ended by it
+    exit.catch(() => {})
     return {
       output: Stream.toAsyncIterable(handle.output),
-      exit: run(handle.exit, call).finally(close),
+      exit,
       kill: (signal = "SIGTERM") => run(handle.kill(signal))
     }
   }

@@ -170,7 +170,7 @@ describe("MemoryProvisioner.exec", () => {
       const ref = yield* provisioner.provision(intent("s.g1"))
       const reason = (argv: ReadonlyArray<string>) =>
         Effect.map(Effect.flip(run(provisioner, ref, { argv })), (error) => [error.reason, error.outcome])
-      assert.deepStrictEqual(yield* reason(["no-such-command"]), ["NotFound", "not_applied"])
+      assert.deepStrictEqual(yield* reason(["no-such-command"]), ["Invalid", "not_applied"])
       yield* provisioner.stop(ref)
       assert.deepStrictEqual(yield* reason(["echo"]), ["NotReady", "not_applied"])
       yield* provisioner.destroy(ref)

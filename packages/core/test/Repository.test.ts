@@ -260,7 +260,7 @@ layer(services, { excludeTestServices: true })("a branch of a local repository",
       const top = yield* repository
       git(top, "checkout", "--quiet", "--detach")
       const error = yield* Effect.flip(Repository.defaultBranch(path(top)))
-      assert.strictEqual(error.code, "ERR_INVALID_ARGUMENT")
+      assert.strictEqual(error.code, "ERR_REPO_UNRESOLVED")
       assert.include(error.nextStep, "--branch")
     })
   )

@@ -95,7 +95,7 @@ const unstartable = (program: string, problem: unknown): Problem => {
     problem instanceof Error && "reason" in problem ? (problem as PlatformError.PlatformError).reason.cause : problem
   switch (codeOf(cause)) {
     case "ENOENT":
-      return new Refused({ reason: "NotFound", message: `There is no command ${program} on the PATH.` })
+      return new Refused({ reason: "Invalid", message: `There is no command ${program} on the PATH.` })
     case "EACCES":
       return new Refused({ reason: "Invalid", message: `The command ${program} is not executable.` })
     default:

@@ -41,7 +41,7 @@ layer(provisioner, { excludeTestServices: true })("a command in a local box", (i
           return [reason, message] as const
         })
       assert.deepStrictEqual(yield* refused(["no-such-command", "canary"]), [
-        "NotFound",
+        "Invalid",
         "There is no command no-such-command on the PATH."
       ])
       assert.strictEqual((yield* refused(["/etc/passwd"]))[0], "Invalid")

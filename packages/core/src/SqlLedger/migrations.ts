@@ -2,6 +2,14 @@
 import { Effect } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 
+/**
+ * When a session ended, for the recent window: never, as long as it is alive, claimed, or may have left a box.
+ *
+ * The same text stands in the index and in the query, or neither database would use the one for the other.
+ */
+export const endedAt = `CASE WHEN state NOT IN ('destroyed', 'failed') OR claim_token IS NOT NULL
+  OR instance IS NOT NULL OR cleanup_required = 1 THEN 9223372036854775807 ELSE updated_at END`
+
 const v1 = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   // identifiers are searched by prefix, which needs byte order
@@ -54,7 +62,7 @@ const v1 = Effect.gen(function* () {
   yield* sql`CREATE UNIQUE INDEX sessions_name ON sessions (owner, reserved_name)`
   yield* sql`CREATE UNIQUE INDEX sessions_slot ON sessions (placement_scope, slot)`
   yield* sql`CREATE INDEX sessions_by_name ON sessions (owner, name)`
-  yield* sql`CREATE INDEX sessions_window ON sessions (owner, state, updated_at)`
+  yield* sql`CREATE INDEX sessions_window ON sessions (owner, (${sql.literal(endedAt)}))`
   yield* sql`
     CREATE TABLE operations (
       id                TEXT    PRIMARY KEY,

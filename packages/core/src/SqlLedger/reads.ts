@@ -3,6 +3,7 @@ import { Effect, Result } from "effect"
 import type { SqlError, Statement } from "effect/sql"
 import type { Ledger, SessionQuery, UnreadableRow } from "../Ledger.ts"
 import type { Database } from "./database.ts"
+import { endedAt } from "./migrations.ts"
 import * as Rows from "./rows.ts"
 
 type Reads = Pick<Ledger["Service"], "session" | "sessions" | "history" | "request" | "openIntents" | "openOrphans">
@@ -16,17 +17,7 @@ export const make = (db: Database): Reads => {
     const conditions = [
       ...(query.states === undefined ? [] : [sql.in("state", query.states)]),
       ...(query.provider === undefined ? [] : [sql`provider = ${query.provider}`]),
-      ...(query.endedAfter === undefined
-        ? []
-        : [
-            // spelled out per state so that both databases walk sessions_window instead of the whole table
-            sql.or([
-              sql`state NOT IN ('destroyed', 'failed')`,
-              sql`(state IN ('destroyed', 'failed') AND updated_at >= ${query.endedAfter})`,
-              sql`(state IN ('destroyed', 'failed') AND claim_token IS NOT NULL)`,
-              sql`(state = 'failed' AND (instance IS NOT NULL OR cleanup_required = 1))`
-            ])
-          ])
+      ...(query.endedAfter === undefined ? [] : [sql`(${sql.literal(endedAt)}) >= ${query.endedAfter}`])
     ]
     if (reference === undefined) return sql.and([...owned, ...conditions])
     const named = sql.and([...owned, sql`name = ${reference}`])

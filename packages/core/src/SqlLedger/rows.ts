@@ -7,7 +7,17 @@ export type Row = Readonly<Record<string, unknown>>
 
 const json = (value: unknown): unknown => (typeof value === "string" ? JSON.parse(value) : null)
 const int = (value: unknown): number | null => (value === null || value === undefined ? null : Number(value))
-const camel = (column: string): string => column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+const names = new Map<string, string>()
+
+/** The record's name of a column. Rows are many and columns few, so each name is made once. */
+const camel = (column: string): string => {
+  const known = names.get(column)
+  if (known !== undefined) return known
+  const name = column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+  names.set(column, name)
+  return name
+}
 
 /** `convert` names the columns that are not plain text. */
 const reader = <S extends Schema.Decoder<unknown>>(

@@ -74,10 +74,12 @@ export const make = Effect.fnUntraced(function* <R, R2>(
   if (inherited === undefined) {
     const set = yield* options.set
     const move = before.state === "provisioning" ? undefined : yield* held.move("provisioning")
-    yield* held.phase(
-      "intent",
-      held.commit({ move, set: { ...set, generation: intent.generation, instance: null }, intents: [intent] })
-    )
+    yield* held.commit({
+      phase: "intent",
+      move,
+      set: { ...set, generation: intent.generation, instance: null },
+      intents: [intent]
+    })
   }
   const row = yield* held.row
   // registered before the call: an interrupted create may have made a box that only its key finds

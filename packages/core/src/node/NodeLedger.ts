@@ -59,7 +59,7 @@ const create = Effect.fnUntraced(function* (file: string) {
   const initialise = Effect.scoped(
     Layer.build(
       SqlLedger.layer({ where: file, mayInitialise: true }).pipe(
-        Layer.provide(classified(file, SqliteClient.layer({ filename: staged })))
+        Layer.provide(classified(file, SqliteClient.layer({ filename: staged, create: true })))
       )
     )
   )

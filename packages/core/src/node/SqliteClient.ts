@@ -14,6 +14,8 @@ import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 
 export interface SqliteOptions {
   readonly filename: string
+  /** Make a new database durable and concurrent (WAL). An existing one is opened as it is: looking changes nothing. */
+  readonly create?: boolean | undefined
   /** How long a busy database is waited for; 10 s when absent. */
   readonly busyTimeout?: Duration.Input | undefined
 }
@@ -73,7 +75,8 @@ export const make = Effect.fnUntraced(function* (options: SqliteOptions) {
     }),
     (db) => Effect.sync(() => db.close())
   )
-  yield* patiently("configure", () => db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"))
+  if (options.create === true) yield* patiently("configure", () => db.exec("PRAGMA journal_mode = WAL"))
+  yield* patiently("configure", () => db.exec("PRAGMA synchronous = FULL"))
 
   const prepare = (sql: string) =>
     Effect.try({ try: () => db.prepare(sql), catch: (cause) => toSqlError(cause, "prepare") })

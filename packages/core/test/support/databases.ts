@@ -22,7 +22,9 @@ export const temporaryDirectory = Effect.acquireRelease(
 )
 
 export const sqlite = Layer.unwrap(
-  Effect.map(temporaryDirectory, (directory) => SqliteClient.layer({ filename: join(directory, "ledger.db") }))
+  Effect.map(temporaryDirectory, (directory) =>
+    SqliteClient.layer({ filename: join(directory, "ledger.db"), create: true })
+  )
 )
 
 /** A schema of its own, so that suites can run at the same time on one server. */
