@@ -6,7 +6,7 @@
  * interrupted and stands down. Release commits the final state and drops the claim in one transaction, or, on failure
  * and interruption, undoes what was done in reverse order and then writes what is true.
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Schedule } from "effect"
 import { Host } from "./Host.ts"
 import { Ids } from "./Ids.ts"
 import {
@@ -19,8 +19,10 @@ import {
 } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import * as Progress from "./Progress.ts"
+import { recovery } from "./Recovery.ts"
 import * as SandboxError from "./SandboxError.ts"
-import { type Claim, Prior, RecordedError, type Session } from "./Session.ts"
+import { type Claim, type Liveness, Prior, RecordedError, type Session } from "./Session.ts"
+import * as Time from "./Time.ts"
 
 /** How long claims live and how long a release may take. */
 export const Timings = Context.Reference("@org/sandbox-core/Claim/Timings", {
@@ -34,13 +36,10 @@ export const Timings = Context.Reference("@org/sandbox-core/Claim/Timings", {
   })
 })
 
-/** `stale`: the lease ran out, or the holder ran on this host and is provably dead. */
-export type Liveness = "free" | "live" | "stale"
-
 /** Whether anybody is moving the session now. */
 export const liveness = Effect.fnUntraced(function* (claim: Claim | null): Effect.fn.Return<Liveness, never, Host> {
   if (claim === null) return "free"
-  if (claim.leaseUntil <= (yield* Clock.currentTimeMillis)) return "stale"
+  if (claim.leaseUntil <= (yield* Time.millis)) return "stale"
   const host = yield* Host
   if (claim.holder.host !== host.self.host) return "live"
   return (yield* host.isAlive(claim.holder)) ? "live" : "stale"
@@ -240,7 +239,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
 
   const leaseUntil = yield* Ref.make(row.claim!.leaseUntil)
   const renew = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Time.millis
     yield* ledger.renew({ sessionId: row.id, token: claim.token, lease: claim.lease })
     yield* Ref.set(leaseUntil, now + claim.lease)
   })
@@ -256,7 +255,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
     const renewed = yield* Effect.result(Effect.timeout(renew, timings.ledgerWrite))
     if (Result.isSuccess(renewed)) return "ours" as const
     if (renewed.failure._tag === "ClaimLost") return "lost" as const
-    return (yield* Clock.currentTimeMillis) < (yield* Ref.get(leaseUntil)) ? ("ours" as const) : ("unknown" as const)
+    return (yield* Time.millis) < (yield* Ref.get(leaseUntil)) ? ("ours" as const) : ("unknown" as const)
   })
 
   const held: Held = {
@@ -340,12 +339,14 @@ const release = Effect.fnUntraced(function* <A, R>(
   if (Exit.isFailure(settled)) {
     if (yield* Ref.get(claimed.lost)) return yield* claimLost(before.id, held.operationId)
     // a ledger that fails from the work to the release is one failure, and the row still says what was last committed
-    if (told.code === "ERR_LEDGER_IO") return yield* withRecovery(told, before.id)
+    if (told.code === "ERR_LEDGER_IO") return yield* withCommand(told, `sandbox status ${before.id}`)
     return yield* unsettled(told, before.id, toError(settled.cause, held.operationId).message)
   }
   // still an interruption, and one that says which operation of which session it was
   if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(Cause.combine(cause, Cause.fail(told)))
-  return yield* SandboxError.extend(told, { state: settled.value.state })
+  const way = recovery(settled.value, "free")
+  const ended = SandboxError.extend(told, { state: settled.value.state })
+  return yield* way === null ? ended : withCommand(ended, way.command)
 })
 
 /** Waits for a write no longer than a time, without cutting it short: a write that is under way may still happen. */
@@ -435,10 +436,11 @@ const claimLost = (sessionId: string, operationId: string) =>
     sessionId
   })
 
-const withRecovery = (error: SandboxError.SandboxError, sessionId: string) =>
-  SandboxError.extend(error, {
-    nextStep: `${error.nextStep}; then \`sandbox status ${sessionId}\` names the command that recovers the session`
-  })
+/** Says which command goes on, unless the error says so already. */
+const withCommand = (error: SandboxError.SandboxError, command: string) =>
+  error.nextStep.includes("`")
+    ? error
+    : SandboxError.extend(error, { nextStep: `${error.nextStep}; then go on with \`${command}\`` })
 
 const unsettled = (error: SandboxError.SandboxError, sessionId: string, why: string) =>
   SandboxError.make("ERR_RECOVERY_REQUIRED", {
@@ -470,7 +472,7 @@ const conflict = Effect.fnUntraced(function* (row: Session | null, kind: Lifecyc
     })
   }
   const { acquiredAt, holder, kind: theirs } = row.claim
-  const age = seconds((yield* Clock.currentTimeMillis) - acquiredAt)
+  const age = seconds((yield* Time.millis) - acquiredAt)
   const switching = theirs === "switch" && kind === "switch"
   return yield* SandboxError.make(switching ? "ERR_ALREADY_SWITCHING" : "ERR_OPERATION_CONFLICT", {
     ...about,
@@ -482,7 +484,7 @@ const conflict = Effect.fnUntraced(function* (row: Session | null, kind: Lifecyc
 
 const refuseDuringExport = Effect.fnUntraced(function* (session: Session, operationId: string) {
   const lock = session.exportLock
-  if (lock === null || lock.leaseUntil <= (yield* Clock.currentTimeMillis)) return
+  if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
   return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
     message: `${session.name} is being exported to ${lock.branch}`,
     nextStep: "wait until the export has finished and try again",

@@ -1,5 +1,6 @@
 /** Identifiers: 48 bits of time, then 80 random bits, so that they sort by age and never repeat. */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
+import * as Time from "./Time.ts"
 
 /** Kinds of identifier, by the prefix they carry. */
 export type Prefix = "sbx" | "op" | "clm" | "orp" | "ckp" | "ldg"
@@ -28,7 +29,7 @@ const encode = (time: number, random: Uint8Array): string => {
 /** Identifiers from a source of 10 random bytes and the clock. */
 export const layer = (random: () => Uint8Array): Layer.Layer<Ids> =>
   Layer.succeed(Ids)({
-    next: (prefix) => Effect.map(Clock.currentTimeMillis, (now) => `${prefix}_${encode(now, random())}`)
+    next: (prefix) => Effect.map(Time.millis, (now) => `${prefix}_${encode(now, random())}`)
   })
 
 /** Identifiers that count: the same program gives the same identifiers, in every run. */

@@ -1,10 +1,11 @@
 /** The host's cache of remote repositories: one bare clone per URL, shared by every process and every session. */
-import { Clock, Duration, Effect, FileSystem, Option, Path, Random, Schema, Stream } from "effect"
+import { Duration, Effect, FileSystem, Option, Path, Random, Schema, Stream } from "effect"
 import * as Git from "./Git.ts"
 import { Hasher } from "./Hasher.ts"
 import { Directories, Holder, Host } from "./Host.ts"
 import * as RepositoryLock from "./RepositoryLock.ts"
 import * as SandboxError from "./SandboxError.ts"
+import * as Time from "./Time.ts"
 
 /** How long cloning or fetching may take, the wait for another process that does the same included. */
 export const timeout = Duration.minutes(10)
@@ -107,7 +108,7 @@ const isLeftover = Effect.fnUntraced(function* (directory: string) {
     Effect.orElseSucceed(() => Option.none<Holder>())
   )
   if (Option.isSome(maker) && maker.value.host === host.self.host) return !(yield* host.isAlive(maker.value))
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const madeAt = yield* fs.stat(directory).pipe(
     Effect.map(({ mtime }) => Option.getOrUndefined(mtime)?.getTime() ?? now),
     Effect.orElseSucceed(() => now)

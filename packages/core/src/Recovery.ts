@@ -1,8 +1,7 @@
 /** Which command brings a session on: a pure function of its row and of whether anybody is moving it. */
-import type { Liveness } from "./Claim.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import type { Recovery } from "./Results.ts"
-import type { Session } from "./Session.ts"
+import type { Liveness, Session } from "./Session.ts"
 
 /** What to do about a session that is not where it should be; none when it is. */
 export const recovery = (session: Session, claim: Liveness): Recovery | null => {

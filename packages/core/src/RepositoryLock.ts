@@ -5,10 +5,11 @@
  * never a lock that does not say whose it is. Whoever finds a dead holder takes the lock on breaking that lock first,
  * which is the same kind of lock and broken the same way; so nobody can remove a lock that somebody has just taken.
  */
-import { Clock, Duration, Effect, FileSystem, Option, type PlatformError, Random, Schema } from "effect"
+import { Duration, Effect, FileSystem, Option, type PlatformError, Random, Schema } from "effect"
 import * as Git from "./Git.ts"
 import { Holder, Host } from "./Host.ts"
 import * as SandboxError from "./SandboxError.ts"
+import * as Time from "./Time.ts"
 
 /** How long to wait for a lock when the caller names no bound. */
 export const defaultTimeout = Duration.seconds(60)
@@ -50,7 +51,7 @@ const acquire: (
     const fs = yield* FileSystem.FileSystem
     const { self } = yield* Host
     const mine = encode({ ...self, nonce: yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER) })
-    const deadline = (yield* Clock.currentTimeMillis) + Duration.toMillis(timeout)
+    const deadline = (yield* Time.millis) + Duration.toMillis(timeout)
     while (true) {
       const taken = yield* fs.symlink(mine, file).pipe(
         Effect.as(false),
@@ -58,7 +59,7 @@ const acquire: (
         Effect.mapError((error) => unusable(file, error))
       )
       if (!taken) return mine
-      const remaining = deadline - (yield* Clock.currentTimeMillis)
+      const remaining = deadline - (yield* Time.millis)
       const held = yield* read(file)
       if (remaining <= 0) return yield* timedOut(file, held)
       if (held === undefined) continue
@@ -97,7 +98,7 @@ const isAbandoned = Effect.fnUntraced(function* (file: string, held: string) {
   const holder = decode(held)
   if (Option.isSome(holder) && holder.value.host === host.self.host) return !(yield* host.isAlive(holder.value))
   const fs = yield* FileSystem.FileSystem
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const madeAt = yield* fs.lstat(file).pipe(
     Effect.map(({ mtime }) => Option.getOrUndefined(mtime)?.getTime() ?? now),
     Effect.orElseSucceed(() => now)

@@ -70,6 +70,9 @@ export class Claim extends Schema.Class<Claim>("@org/sandbox-core/Claim")({
   prior: Schema.NullOr(Prior)
 }) {}
 
+/** Whether a claim has a holder. `stale`: its lease ran out, or its holder ran on this host and is provably dead. */
+export type Liveness = "free" | "live" | "stale"
+
 /** An export in flight; durable, so that nothing tears down what is being exported. */
 export class ExportLock extends Schema.Class<ExportLock>("@org/sandbox-core/ExportLock")({
   operationId: Schema.String,

@@ -1,10 +1,11 @@
 /** Records of the ledger as callers see them. */
-import { Clock, DateTime, Effect } from "effect"
-import { type Liveness, liveness } from "./Claim.ts"
+import { DateTime, Effect } from "effect"
+import { liveness } from "./Claim.ts"
 import type { Host } from "./Host.ts"
 import { recovery } from "./Recovery.ts"
 import type * as Results from "./Results.ts"
-import type { Checkpoint, Event, Operation, RecordedError, Session } from "./Session.ts"
+import type { Checkpoint, Event, Liveness, Operation, RecordedError, Session } from "./Session.ts"
+import * as Time from "./Time.ts"
 
 export const iso = (ms: number): string => DateTime.formatIso(DateTime.makeUnsafe(ms))
 export const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms))
@@ -36,7 +37,7 @@ const claim = (session: Session, status: Liveness, now: number): Results.ClaimVi
 /** A session with who is moving it and what to do about it. */
 export const session = Effect.fnUntraced(function* (row: Session): Effect.fn.Return<Results.SessionView, never, Host> {
   const status = yield* liveness(row.claim)
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   return {
     sessionId: row.id,
     name: row.name,

@@ -1,5 +1,5 @@
 /** The writes of a ledger: each one transaction that compares and sets, or changes nothing. */
-import { Clock, Effect, Option } from "effect"
+import { Effect, Option } from "effect"
 import {
   type Acquisition,
   type Change,
@@ -12,6 +12,7 @@ import {
   RequestKnown,
   type Reservation
 } from "../Ledger.ts"
+import * as Time from "../Time.ts"
 import { type Database, isUniqueViolation } from "./database.ts"
 import * as Rows from "./rows.ts"
 
@@ -76,7 +77,7 @@ export const make = (db: Database): Writes => {
 
   const reserve = Effect.fnUntraced(function* (reservation: Reservation) {
     const { claim, move, operation, session } = reservation
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Time.millis
     const refusal = Effect.gen(function* () {
       yield* refuseKnown(session.owner, operation)
       const holders = yield* sql<Rows.Row>`SELECT * FROM sessions
@@ -115,7 +116,7 @@ export const make = (db: Database): Writes => {
 
   const acquire = Effect.fnUntraced(function* (acquisition: Acquisition) {
     const { claim, force, move, observed, operation } = acquisition
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Time.millis
     const dead = observed.claim
     // renewals do not raise the version, so a claim judged stale is compared by its lease too
     const unchanged = sql.and([
@@ -167,7 +168,7 @@ export const make = (db: Database): Writes => {
   })
 
   const renew = Effect.fnUntraced(function* (claim: Parameters<Ledger["Service"]["renew"]>[0]) {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Time.millis
     const renewed = yield* sql`UPDATE sessions
       SET claim_renewed_at = ${now}, claim_lease_until = ${now + claim.lease}
       WHERE id = ${claim.sessionId} AND claim_token = ${claim.token} RETURNING id`.pipe(failure("renew"))
@@ -187,7 +188,7 @@ export const make = (db: Database): Writes => {
 
   const commit = Effect.fnUntraced(function* (write: Parameters<Ledger["Service"]["commit"]>[0]) {
     const { change, operationId, sessionId, token } = write
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Time.millis
     const { move } = change
     const body = Effect.gen(function* () {
       const written = yield* sql<Rows.Row>`UPDATE sessions

@@ -1,5 +1,5 @@
 /** Making, starting and removing the box of a session, as phases of an operation that holds its claim. */
-import { Clock, Duration, Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { Held } from "../Claim.ts"
 import { Ledger } from "../Ledger.ts"
 import { labelNames, type ProvisionIntent } from "../Provisioner.ts"
@@ -14,6 +14,7 @@ import {
   type Session,
   type SessionPatch
 } from "../Session.ts"
+import * as Time from "../Time.ts"
 
 /** The name of the undo that removes a new box; `settle` asks how it went. */
 export const destroyUndo = "destroy the new box"
@@ -26,7 +27,7 @@ const openIntent = Effect.fnUntraced(function* (row: Session) {
 })
 
 const newIntent = Effect.fnUntraced(function* (row: Session, scope: string) {
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const { provision } = yield* CallPolicy
   const generation = row.generation + 1
   const key = intentKey(row.id, generation)

@@ -1,5 +1,5 @@
 /** From a session that may run to one that is halted and saved: the phases that `down` and `destroy` share. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { Failure, Held } from "../Claim.ts"
 import * as Claim from "../Claim.ts"
 import type { Change } from "../Ledger.ts"
@@ -7,6 +7,7 @@ import type { State } from "../Lifecycle.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { type InstanceRef, Intent, type Prior, type Session, type SessionPatch } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as box from "./box.ts"
 import { save } from "./save.ts"
 
@@ -48,7 +49,7 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
     if (target.intent !== null) closed.push(new Intent({ ...target.intent, status: gone ? "closed" : "bound" }))
   }
   const [kept] = stopped.filter(({ gone }) => !gone)
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   yield* held.commit({
     move: yield* held.move("persisting"),
     set: {
@@ -130,7 +131,7 @@ const settleStop = Effect.fnUntraced(function* (held: Held, row: Session, set: S
     const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
     return wasUp ? { move: yield* held.move(prior.state), set } : { set }
   }
-  const stoppedAt = yield* Clock.currentTimeMillis
+  const stoppedAt = yield* Time.millis
   const instance = seen._tag === "gone" ? null : row.instance
   yield* held.commit({ move: yield* held.move("persisting"), set: { stoppedAt, instance, health: null } })
   return { move: yield* held.move("stopped_unpersisted"), set }

@@ -1,10 +1,11 @@
 /** From a box that runs to a session that is ready: the last phases of up and resume. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { Done, Held } from "../Claim.ts"
 import type { Backend } from "../Provisioners.ts"
 import type * as Results from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type InstanceRef, type JsonRecord, type Session } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
 
@@ -25,7 +26,7 @@ export const finish = Effect.fnUntraced(function* (held: Held, backend: Backend,
   )
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.phase("health", alive(backend, ref))
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const set = {
     workBranch: placed.branch,
     workspacePath: placed.path ?? null,

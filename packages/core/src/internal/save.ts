@@ -51,13 +51,13 @@ export const save = Effect.fnUntraced(function* (held: Held) {
 const tooLarge = ({ limit, size }: SessionRecord.TooLarge) =>
   SandboxError.make("ERR_PERSIST_PAYLOAD_TOO_LARGE", {
     message: `the session's record needs ${size} bytes even in its smallest form, and ${limit} are allowed`,
-    nextStep: "raise the limit on the record's size and run `sandbox down` again",
+    nextStep: "raise the limit on the record's size",
     details: { field: "max_payload_bytes", size, limit }
   })
 
 const unverified = (details: { readonly id: string; readonly digest: string; readonly seen: string | null }) =>
   SandboxError.make("ERR_PERSIST_UNVERIFIED", {
     message: "the checkpoint store took the session's record, but what it gives back is not the same",
-    nextStep: "check the store's disk, then run `sandbox down` again",
+    nextStep: "check the store's disk",
     details: { ...details }
   })

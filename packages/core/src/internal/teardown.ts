@@ -1,9 +1,10 @@
 /** Removing every box of a session and proving it: the last phases of `destroy`, and of `down` on a crashed `up`. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { Held } from "../Claim.ts"
 import type { Change } from "../Ledger.ts"
 import { Provisioners } from "../Provisioners.ts"
 import { Intent } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as box from "./box.ts"
 
 /** Removes what exists and describes the last commit: `destroyed`, with name and slot free again. */
@@ -18,7 +19,7 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
       Effect.andThen(target.ref === null ? Effect.void : backend.detach(target.ref), backend.destroy(target))
     )
   }
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const change: Change = {
     move: yield* held.move("destroyed"),
     set: {

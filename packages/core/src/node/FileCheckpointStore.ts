@@ -8,7 +8,7 @@ import * as SandboxError from "../SandboxError.ts"
 const failed = (directory: string, cause: unknown) =>
   SandboxError.make("ERR_PERSIST_FAILED", {
     message: `the checkpoint store ${directory} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
-    nextStep: "free space there or make it writable, then run the command again",
+    nextStep: "free space there or make it writable",
     details: { store: directory }
   })
 

@@ -1,7 +1,7 @@
 /** Where the ledger is: an SQLite file on this machine, or a PostgreSQL server that a team shares. */
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
-import { Clock, Duration, Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer, Redacted } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Host } from "../Host.ts"
 import type { Ids } from "../Ids.ts"
@@ -9,6 +9,7 @@ import type { Ledger } from "../Ledger.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { classify, corrupt } from "../SqlLedger/errors.ts"
 import * as SqlLedger from "../SqlLedger.ts"
+import * as Time from "../Time.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 
 /** Whether a location names a server and not a file. */
@@ -115,13 +116,13 @@ const layerPostgres = (url: string): Layer.Layer<Ledger, SandboxError.SandboxErr
   const checked = Layer.effectDiscard(
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const before = yield* Clock.currentTimeMillis
+      const before = yield* Time.millis
       const [row] = yield* sql<{
         readonly ms: unknown
       }>`SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS ms`.pipe(
         Effect.mapError((error) => classify(where, "open", error))
       )
-      const after = yield* Clock.currentTimeMillis
+      const after = yield* Time.millis
       const theirs = Number(row?.ms)
       const skew = Math.max(before - theirs, theirs - after, 0)
       if (skew > Duration.toMillis(maxClockSkew)) {

@@ -1,5 +1,5 @@
 /** `destroy`: removes a session's box and frees its name, losing nothing that was not given up by name. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
@@ -16,6 +16,7 @@ import type { DestroyResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Intent, Orphan, type Prior, type Session } from "../Session.ts"
 import * as Teardown from "../Teardown.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 
 /**
@@ -145,7 +146,7 @@ const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" :
 const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
   const ids = yield* Ids
   const row = yield* held.row
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const targets = yield* box.targets(row)
   const orphans: Array<Orphan> = []
   for (const { key, provider, ref, scope } of targets) {

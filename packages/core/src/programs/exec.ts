@@ -1,5 +1,5 @@
 /** `exec`: a command in a session's box. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import { liveness } from "../Claim.ts"
 import * as sessions from "../internal/sessions.ts"
 import type { ExecRequest } from "../Provisioner.ts"
@@ -7,6 +7,7 @@ import { Provisioners } from "../Provisioners.ts"
 import { recovery } from "../Recovery.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
+import * as Time from "../Time.ts"
 
 export interface ExecOptions extends ExecRequest {
   /** A session id, a unique prefix of one, or a name. */
@@ -42,8 +43,7 @@ const usable = Effect.fnUntraced(function* (session: Session) {
   if (up && !claimed) return
   const status = yield* liveness(session.claim)
   const way = recovery(session, status)
-  const age =
-    session.claim === null ? 0 : Math.floor(((yield* Clock.currentTimeMillis) - session.claim.acquiredAt) / 1000)
+  const age = session.claim === null ? 0 : Math.floor(((yield* Time.millis) - session.claim.acquiredAt) / 1000)
   return yield* SandboxError.make("ERR_NOT_READY", {
     message:
       session.claim === null

@@ -1,5 +1,5 @@
 /** `gc`: puts right what operations left that died, on the evidence of ledger and providers. */
-import { Clock, Effect, Exit } from "effect"
+import { Effect, Exit } from "effect"
 import type { CheckpointStore } from "../CheckpointStore.ts"
 import * as Claim from "../Claim.ts"
 import type { GitServices } from "../Git.ts"
@@ -16,6 +16,7 @@ import { Provisioners } from "../Provisioners.ts"
 import type { GcAction, GcResult, OperationResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { type Intent, Intent as IntentRecord, Orphan, type Session } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { remove } from "./destroy.ts"
 import { halt } from "./down.ts"
@@ -60,7 +61,7 @@ export const gc = Effect.fn("gc")(function* (options: GcOptions = {}) {
 /** Sessions whose claim is dead, or that stand in a state that nobody is moving, or that may have left a box. */
 const deadOperations = Effect.fnUntraced(function* (options: GcOptions) {
   const owner = yield* Principal
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   // whatever has ended and left nothing cannot need recovery
   const { sessions } = yield* (yield* Ledger).sessions({ owner, endedAfter: Number.MAX_SAFE_INTEGER })
   const findings: Array<Finding> = []
@@ -143,7 +144,7 @@ const underClaim = <R>(
 
 const removeBoxes = Effect.fnUntraced(function* (held: Claim.Held) {
   const backends = yield* Provisioners
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const targets = yield* box.targets(yield* held.row)
   for (const target of targets) {
     const backend = yield* backends.get(target.provider)
@@ -203,7 +204,7 @@ const idleSession = Effect.fnUntraced(function* (sessionId: string) {
 /** Creates that were never answered. */
 const openIntents = Effect.fnUntraced(function* (options: GcOptions) {
   const backends = yield* Provisioners
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const findings: Array<Finding> = []
   for (const intent of yield* (yield* Ledger).openIntents) {
     const session = yield* idleSession(intent.sessionId)
@@ -245,7 +246,7 @@ const openOrphans = Effect.gen(function* () {
       Effect.gen(function* () {
         const backend = yield* backends.get(orphan.provider)
         yield* backend.destroy(orphan)
-        const resolvedAt = yield* Clock.currentTimeMillis
+        const resolvedAt = yield* Time.millis
         return {
           orphans: [new Orphan({ ...orphan, resolvedAt })],
           events: [{ type: "orphan_resolved", data: { key: orphan.key, provider: orphan.provider } }]

@@ -1,10 +1,11 @@
 /** `list`: the sessions of a principal, read from the ledger alone. */
-import { Clock, Duration, Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { Ledger } from "../Ledger.ts"
 import type { ListOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
 import type { ListResult } from "../Results.ts"
 import { Limits } from "../Settings.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 
 /**
@@ -15,7 +16,7 @@ export const list = Effect.fn("list")(function* (options: ListOptions = {}) {
   const ledger = yield* Ledger
   const owner = yield* Principal
   const { recentWindow } = yield* Limits
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const { sessions, unreadable } = yield* ledger.sessions({
     owner,
     states: options.states,

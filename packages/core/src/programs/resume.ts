@@ -1,5 +1,5 @@
 /** `resume`: brings a session that is halted, broken or half-made back to `ready`. */
-import { Clock, Effect, Exit } from "effect"
+import { Effect, Exit } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
 import * as ready from "../internal/ready.ts"
@@ -13,6 +13,7 @@ import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type RecordedError, type Session } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
 
@@ -154,7 +155,7 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
 /** The box died by itself: what is known of it is kept in the history, with the last save and its age. */
 const lost = Effect.fnUntraced(function* (held: Claim.Held, lastError: RecordedError) {
   const row = yield* held.row
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const last = (yield* (yield* Ledger).history(row.id)).checkpoints.at(-1)
   return {
     move: yield* held.move("failed"),

@@ -1,5 +1,5 @@
 /** `status`: one session, as the ledger knows it and, when asked, as its provider sees it now. */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import * as sessions from "../internal/sessions.ts"
 import { Ledger } from "../Ledger.ts"
 import type { StatusOptions } from "../Options.ts"
@@ -7,6 +7,7 @@ import type { Observation } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { HealthView, StatusResult } from "../Results.ts"
 import type { Session } from "../Session.ts"
+import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 
 /** `healthy` says whether the session is usable: `ready` or `completed`, and not seen otherwise. */
@@ -32,7 +33,7 @@ const observed = Effect.fnUntraced(function* (session: Session) {
     Effect.flatMap((backend) => backend.inspect(session.instance!)),
     Effect.catch((error) => Effect.succeed<Observation>({ _tag: "unknown", why: error.message }))
   )
-  const view: HealthView = { status: meaning[seen._tag], observedAt: View.iso(yield* Clock.currentTimeMillis) }
+  const view: HealthView = { status: meaning[seen._tag], observedAt: View.iso(yield* Time.millis) }
   return view
 })
 

@@ -1,5 +1,5 @@
 /** `up`: a new session of a repository at a branch, ready to work in. */
-import { Clock, Effect, Exit, Path, Result } from "effect"
+import { Effect, Exit, Path, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
@@ -15,6 +15,7 @@ import * as Repository from "../Repository.ts"
 import type { UpResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { type Operation, type Session, Spec } from "../Session.ts"
+import * as Time from "../Time.ts"
 
 /**
  * Creates a session and brings it to `ready`, or answers what the same request answered before.
@@ -171,7 +172,7 @@ const replay = Effect.fnUntraced(function* (operation: Operation, session: Sessi
 })
 
 const nameTaken = Effect.fnUntraced(function* ({ holder }: NameTaken, operationId: string) {
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Time.millis
   const way = recovery(holder, yield* Claim.liveness(holder.claim))
   const command = way?.command ?? `sandbox ${holder.state === "stopped" ? "resume" : "status"} ${holder.id}`
   return yield* SandboxError.make("ERR_NAME_TAKEN", {
