@@ -19,6 +19,8 @@ declare module "vitest" {
 
 const debian = "/usr/lib/postgresql"
 const installed = existsSync(debian) ? readdirSync(debian).map((version) => join(debian, version, "bin")) : []
+/** `off` leaves the databases' tests to SQLite alone: for runs that repeat a few tests many times. */
+const wanted = process.env["SANDBOX_TEST_POSTGRES"] !== "off"
 const bin = [...(process.env["PATH"] ?? "").split(delimiter), ...installed.sort().reverse()].find((directory) =>
   ["postgres", "initdb", "pg_ctl"].every((program) => existsSync(join(directory, program)))
 )
@@ -38,7 +40,7 @@ const asServer = (command: string, args: ReadonlyArray<string>) =>
     : execFileSync(command, args, { stdio: "pipe" })
 
 export default async function (project: TestProject) {
-  if (bin === undefined) {
+  if (bin === undefined || !wanted) {
     if ((process.env["SANDBOX_TEST_REQUIRE"] ?? "").split(",").includes("postgres")) {
       throw new Error("SANDBOX_TEST_REQUIRE names postgres, but postgres, initdb and pg_ctl are not installed")
     }

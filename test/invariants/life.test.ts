@@ -114,6 +114,25 @@ for (const database of databases) {
       })
     )
 
+    run("I-19 gc keeps nobody waiting while it removes what a dead up left", (world) =>
+      Effect.gen(function* () {
+        const points = new Points({ index: 5, ending: "kill" })
+        yield* endAt(points, up(upOptions).pipe(as(world, { pid: 2, points })))
+        world.bury(2)
+        const gate = yield* world.faults.gate("destroy")
+        const sweeping = yield* Effect.forkChild(gc({}).pipe(as(world, { pid: 3 })))
+        yield* gate.reached
+        const [shown] = (yield* list().pipe(as(world))).sessions
+        assert.strictEqual(shown?.claim?.kind, "gc")
+        yield* up({ ...upOptions, name: "other" }).pipe(as(world))
+        yield* gate.open
+        assert.deepStrictEqual(
+          (yield* Fiber.join(sweeping)).actions.map(({ outcome }) => outcome),
+          ["done"]
+        )
+      })
+    )
+
     run("I-16 eight ups of 20 s each take 20 s together", (world) =>
       Effect.gen(function* () {
         yield* world.faults.always("provision", Faults.delay("20 seconds"))

@@ -49,8 +49,9 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
   return Effect.as(Output.failure(error, json), code)
 }
 
+// only `perform` can be interrupted: what it says of an interruption would be lost on the way out of a fiber that can
 const fiber = Effect.runFork(
-  command.pipe(
+  Effect.uninterruptible(command).pipe(
     Effect.provide(
       Layer.mergeAll(
         NodeServices.layer,

@@ -60,7 +60,7 @@ const services = (globals: Globals) => {
   )
 }
 
-/** Runs a program in its services and under the caller's time limit. */
+/** Runs a program in its services and under the caller's time limit. It is what a signal interrupts. */
 export const perform = Effect.fnUntraced(function* <A, E>(program: Effect.Effect<A, E, Services>) {
   const globals = yield* root
   const limit = Option.getOrUndefined(globals.timeout)
@@ -77,7 +77,7 @@ export const perform = Effect.fnUntraced(function* <A, E>(program: Effect.Effect
               })
             )
         })
-  return yield* Effect.provide(bounded, services(globals))
+  return yield* Effect.interruptible(Effect.provide(bounded, services(globals)))
 })
 
 /** Runs a program and prints its answer: as JSON, or as `human` renders it. */

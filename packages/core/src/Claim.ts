@@ -9,14 +9,7 @@
 import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Schedule } from "effect"
 import { Host } from "./Host.ts"
 import { Ids } from "./Ids.ts"
-import {
-  type Change,
-  type ClaimConflict,
-  type ClaimRequest,
-  Ledger,
-  type OperationRequest,
-  type RequestKnown
-} from "./Ledger.ts"
+import { type Change, type ClaimRequest, Ledger, type OperationRequest, type RequestKnown } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import * as Progress from "./Progress.ts"
 import { recovery } from "./Recovery.ts"
@@ -160,8 +153,10 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
       : Lifecycle.move({ from: session.state, to: target, by: kind, prior: prior?.state })
   const claim = yield* request(kind, prior)
   const acquire = ledger.acquire({ observed: session, move, claim, operation, force }).pipe(
-    Effect.catchTag("ClaimConflict", (lost: ClaimConflict) => conflict(lost.current, kind, operation.id)),
-    Effect.catchTag("RequestKnown", (known: RequestKnown) => reused(known, operation))
+    Effect.catchTags({
+      ClaimConflict: (lost) => conflict(lost.current, kind, operation.id),
+      RequestKnown: (known) => reused(known, operation)
+    })
   )
   return yield* bracket({ acquire, claim, operationId: operation.id }, work)
 })

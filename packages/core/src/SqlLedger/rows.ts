@@ -8,7 +8,7 @@ export type Row = Readonly<Record<string, unknown>>
 const json = (value: unknown): unknown => (typeof value === "string" ? JSON.parse(value) : null)
 const int = (value: unknown): number | null => (value === null || value === undefined ? null : Number(value))
 
-const names = new Map<string, string>()
+const names = new Map([["commit_id", "commit"]])
 
 /** The record's name of a column. Rows are many and columns few, so each name is made once. */
 const camel = (column: string): string => {
@@ -19,19 +19,21 @@ const camel = (column: string): string => {
   return name
 }
 
-/** `convert` names the columns that are not plain text. */
+/** `convert` names the columns that are not plain text; `derive` adds what several columns make up together. */
 const reader = <S extends Schema.Decoder<unknown>>(
   schema: S,
-  convert: Readonly<Record<string, (value: unknown) => unknown>>
+  convert: Readonly<Record<string, (value: unknown) => unknown>>,
+  derive?: (row: Row) => Readonly<Record<string, unknown>>
 ) => {
   const decode = Schema.decodeUnknownResult(schema)
   return (row: Row): Result.Result<S["Type"], UnreadableRow> => {
     const id = String(row["id"] ?? row["key"] ?? row["session_id"])
     const parsed = Result.try({
-      try: () =>
-        Object.fromEntries(
-          Object.entries(row).map(([column, value]) => [camel(column), convert[column]?.(value) ?? value ?? null])
-        ),
+      try: () => {
+        const record: Record<string, unknown> = {}
+        for (const column in row) record[camel(column)] = convert[column]?.(row[column]) ?? row[column] ?? null
+        return derive === undefined ? record : Object.assign(record, derive(row))
+      },
       catch: (cause) => ({ id, problem: String(cause) })
     })
     return Result.flatMap(parsed, (value) =>
@@ -55,49 +57,45 @@ const claimColumns = [
 /** The columns of a session without a claim. */
 export const noClaim = Object.fromEntries(claimColumns.map((column) => [column, null]))
 
-const readSession = reader(Session, {
-  version: Number,
-  generation: Number,
-  spec: json,
-  instance: json,
-  cleanup_required: (value) => Number(value) === 1,
-  export_lock: json,
-  health: json,
-  slot: int,
-  last_error: json,
-  expires_at: int,
-  created_at: Number,
-  updated_at: Number,
-  ready_at: int,
-  stopped_at: int,
-  persisted_at: int,
-  destroyed_at: int,
-  claim: (value) => value
+const claimOf = (row: Row): { readonly claim: unknown } => ({
+  claim:
+    row["claim_token"] === null
+      ? null
+      : {
+          token: row["claim_token"],
+          operationId: row["claim_operation_id"],
+          kind: row["claim_kind"],
+          phase: row["claim_phase"],
+          acquiredAt: int(row["claim_acquired_at"]),
+          renewedAt: int(row["claim_renewed_at"]),
+          leaseUntil: int(row["claim_lease_until"]),
+          holder: json(row["claim_holder"]),
+          prior: json(row["claim_prior"])
+        }
 })
 
-export const toSession = (row: Row): Result.Result<Session, UnreadableRow> => {
-  const claim = Result.try({
-    try: () =>
-      row["claim_token"] === null
-        ? null
-        : {
-            token: row["claim_token"],
-            operationId: row["claim_operation_id"],
-            kind: row["claim_kind"],
-            phase: row["claim_phase"],
-            acquiredAt: int(row["claim_acquired_at"]),
-            renewedAt: int(row["claim_renewed_at"]),
-            leaseUntil: int(row["claim_lease_until"]),
-            holder: json(row["claim_holder"]),
-            prior: json(row["claim_prior"])
-          },
-    catch: (cause) => ({ id: String(row["id"]), problem: `claim: ${String(cause)}` })
-  })
-  return Result.flatMap(claim, (claim) => {
-    const { commit_id: commit, ...rest } = row
-    return readSession({ ...rest, commit, claim })
-  })
-}
+export const toSession = reader(
+  Session,
+  {
+    version: Number,
+    generation: Number,
+    spec: json,
+    instance: json,
+    cleanup_required: (value) => Number(value) === 1,
+    export_lock: json,
+    health: json,
+    slot: int,
+    last_error: json,
+    expires_at: int,
+    created_at: Number,
+    updated_at: Number,
+    ready_at: int,
+    stopped_at: int,
+    persisted_at: int,
+    destroyed_at: int
+  },
+  claimOf
+)
 
 export const toOperation = reader(Operation, {
   attempt: Number,

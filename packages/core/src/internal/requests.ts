@@ -103,7 +103,8 @@ const abandoned = Effect.fnUntraced(function* (operation: Operation, session: Se
   })
 })
 
-const stillRunning = (operation: Operation) =>
+/** The refusal of a request whose first attempt has not ended yet. */
+export const stillRunning = (operation: Operation) =>
   SandboxError.make("ERR_OPERATION_CONFLICT", {
     message: `${operation.verb} with this client request id is still running`,
     nextStep: `wait for it (--wait), or look at it with \`sandbox status ${operation.sessionId}\``,

@@ -22,6 +22,15 @@ const sync = (path: string, flags: string, use: (fd: number) => void): void => {
   }
 }
 
+const readIfPresent = (path: string): Uint8Array | undefined => {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined
+    throw cause
+  }
+}
+
 /** `directory` is made on first use, for its owner only. */
 export const layer = (directory: string): Layer.Layer<CheckpointStore> =>
   Layer.succeed(CheckpointStore)({
@@ -41,13 +50,7 @@ export const layer = (directory: string): Layer.Layer<CheckpointStore> =>
       }),
     read: (id) =>
       Effect.try({
-        try: () => Option.some<Uint8Array>(readFileSync(join(directory, `${id}.json`))),
-        catch: (cause) => cause
-      }).pipe(
-        Effect.catch((cause) =>
-          cause instanceof Error && "code" in cause && cause.code === "ENOENT"
-            ? Effect.succeed(Option.none<Uint8Array>())
-            : Effect.fail(failed(directory, cause))
-        )
-      )
+        try: () => Option.fromNullishOr(readIfPresent(join(directory, `${id}.json`))),
+        catch: (cause) => failed(directory, cause)
+      })
   })

@@ -58,10 +58,10 @@ export const make = Effect.fnUntraced(function* (options: SqliteOptions) {
 
   /** Runs `f` now; while the database is busy, backs off (up to 50 ms, full jitter) until the patience is used up. */
   const patiently = <A>(operation: string, f: () => A): Effect.Effect<A, SqlError.SqlError> => {
-    const once = Effect.try({ try: f, catch: (cause) => cause })
+    const once = Effect.try({ try: f, catch: (cause) => toSqlError(cause, operation) })
     const loop = (attempt: number, waited: number): Effect.Effect<A, SqlError.SqlError> =>
-      Effect.catch(once, (cause) => {
-        if (!isBusy(cause) || waited >= patience) return Effect.fail(toSqlError(cause, operation))
+      Effect.catch(once, (error) => {
+        if (!isBusy(error.reason.cause) || waited >= patience) return Effect.fail(error)
         const ms = 0.5 + Math.random() * Math.min(50, 2 ** attempt)
         return Effect.andThen(realSleep(ms), loop(attempt + 1, waited + ms))
       })

@@ -4,7 +4,7 @@ import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
 import * as ready from "../internal/ready.ts"
-import { standing } from "../internal/requests.ts"
+import { standing, stillRunning } from "../internal/requests.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import type { UpOptions } from "../Options.ts"
@@ -66,15 +66,10 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
       claim
     })
     .pipe(
-      Effect.catchTag("NameTaken", (taken) => nameTaken(taken, operation.id)),
-      Effect.catchTag("RequestKnown", (known) =>
-        SandboxError.make("ERR_OPERATION_CONFLICT", {
-          message: "the same request was made at the same time and is running",
-          nextStep: `wait for it (--wait), or look at it with \`sandbox status ${known.operation.sessionId}\``,
-          operationId: known.operation.id,
-          sessionId: known.operation.sessionId
-        })
-      )
+      Effect.catchTags({
+        NameTaken: (taken) => nameTaken(taken, operation.id),
+        RequestKnown: (known) => stillRunning(known.operation)
+      })
     )
   return yield* Claim.bracket(
     { acquire, claim, operationId: operation.id },

@@ -1,0 +1,646 @@
+/**
+ * One deliberate break per invariant: the edits that undo what holds it, and the tests that must then fail.
+ *
+ * `file` is below the repository's root; each edit replaces text that occurs exactly once. `tests` names the vitest
+ * project and file, `only` picks the titles.
+ */
+const core = "packages/core/src"
+const claims = { project: "system", file: "test/invariants/claim.test.ts" }
+const crash = { project: "system", file: "test/invariants/crash.test.ts" }
+const life = { project: "system", file: "test/invariants/life.test.ts" }
+const persist = { project: "system", file: "test/invariants/persist.test.ts" }
+const unit = (name) => ({ project: "core", file: `packages/core/test/${name}.test.ts` })
+const local = (name) => ({ project: "provider-local", file: `packages/provider-local/test/${name}.test.ts` })
+const system = (name) => ({ project: "system", file: `test/${name}.test.ts` })
+
+const noLiveness = ['if (status === "live" && !force) return', "if (false) return"]
+const noVersion = ["sql`version = ${observed.version}`,", "sql`version >= 0`,"]
+const noRenewal = ["Effect.raceFirst(attempt, claimed.renewal)", "attempt"]
+
+export const breaks = [
+  {
+    invariant: "1",
+    why: "a live claim is taken over",
+    file: `${core}/Claim.ts`,
+    edits: [noLiveness],
+    tests: claims,
+    only: "I-1 a losing"
+  },
+  {
+    invariant: "2",
+    why: "a row that has moved is claimed",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [noVersion],
+    tests: claims,
+    only: "I-2 "
+  },
+  {
+    invariant: "3",
+    why: "the provider is called before the claim is taken",
+    file: `${core}/programs/down.ts`,
+    edits: [
+      [
+        "  const result = yield* halt(session",
+        '  const { Provisioners } = yield* Effect.promise(() => import("../Provisioners.ts"))\n  yield* (yield* (yield* Provisioners).get(session.provider)).stop(session.instance!)\n  const result = yield* halt(session'
+      ]
+    ],
+    tests: claims,
+    only: "I-3 "
+  },
+  {
+    invariant: "4",
+    why: "writes are not fenced by the token",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [["AND claim_token = ${token} RETURNING *", "AND ${token} <> '' RETURNING *"]],
+    tests: unit("Ledger"),
+    only: "I-4 "
+  },
+  {
+    invariant: "5",
+    why: "the prior state is not the claimed row's",
+    file: `${core}/Claim.ts`,
+    edits: [["          state: session.state,\n          provider", '          state: "ready",\n          provider']],
+    tests: claims,
+    only: "I-2 I-5 "
+  },
+  {
+    invariant: "5b",
+    why: "the claim changes more than claim and state",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [
+      [
+        "...(move === undefined ? {} : { state: move.to }),",
+        "...(move === undefined ? {} : { state: move.to }), branch: null,"
+      ]
+    ],
+    tests: unit("Ledger"),
+    only: "I-5b "
+  },
+  {
+    invariant: "6",
+    why: "source states are not looked at",
+    file: `${core}/Claim.ts`,
+    edits: [["if (!options.from.includes(session.state) && !reenters)", "if (false)"]],
+    tests: claims,
+    only: "I-6 "
+  },
+  {
+    invariant: "7",
+    why: "the compare in compare-and-set is gone",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [noVersion, ["sql`COALESCE(claim_token, '') = ${dead?.token ?? \"\"}`,", "sql`1 = 1`,"]],
+    tests: claims,
+    only: "I-7 "
+  },
+  {
+    invariant: "8",
+    why: "other operations take a live claim over",
+    file: `${core}/Claim.ts`,
+    edits: [noLiveness],
+    tests: claims,
+    only: "I-8 "
+  },
+  {
+    invariant: "9",
+    why: "a loser leaves the box of a destroyed session",
+    file: `${core}/internal/box.ts`,
+    edits: [['      current.state === "destroyed" ||\n', ""]],
+    tests: claims,
+    only: "I-9 a loser destroys"
+  },
+  {
+    invariant: "9",
+    why: "a release undoes without looking whose the claim is",
+    file: `${core}/Claim.ts`,
+    edits: [[": yield* claimed.confirm", ': "ours"']],
+    tests: claims,
+    only: "I-9 an operation that fails"
+  },
+  {
+    invariant: "10",
+    why: "nothing notices a lost claim",
+    file: `${core}/Claim.ts`,
+    edits: [noRenewal],
+    tests: claims,
+    only: "I-10 "
+  },
+  {
+    invariant: "11",
+    why: "leases are not renewed",
+    file: `${core}/Claim.ts`,
+    edits: [noRenewal],
+    tests: claims,
+    only: "I-11 "
+  },
+  {
+    invariant: "12",
+    why: "a dead holder counts as alive",
+    file: `${core}/Claim.ts`,
+    edits: [['(yield* host.isAlive(claim.holder)) ? "live" : "stale"', '"live"']],
+    tests: crash,
+    only: "I-12 "
+  },
+  {
+    invariant: "13",
+    why: "owners are not compared",
+    file: `${core}/internal/sessions.ts`,
+    edits: [["sessions.filter((session) => session.owner === owner)", "sessions"]],
+    tests: life,
+    only: "I-13 "
+  },
+  {
+    invariant: "14",
+    why: "phases run as if inside a transaction",
+    file: `${core}/Claim.ts`,
+    edits: [
+      ["        Effect.andThen(body),", "        Effect.andThen(Effect.provideService(body, InTransaction, true)),"],
+      ["type ClaimRequest, Ledger,", "type ClaimRequest, InTransaction, Ledger,"]
+    ],
+    tests: life,
+    only: "I-14 "
+  },
+  {
+    invariant: "15",
+    why: "list waits for operations in flight",
+    file: `${core}/programs/list.ts`,
+    edits: [
+      [
+        "  const result: ListResult",
+        '  for (const { claim } of sessions) if (claim !== null) yield* Effect.sleep("1 hour")\n  const result: ListResult'
+      ]
+    ],
+    tests: life,
+    only: "I-15 "
+  },
+  {
+    invariant: "16",
+    why: "creates wait for each other",
+    file: `${core}/Provisioners.ts`,
+    edits: [
+      [
+        'call("provision", "provision", provider.provision(intent))',
+        'serial.withPermits(1)(call("provision", "provision", provider.provision(intent)))'
+      ],
+      [
+        "const policies = [",
+        'import { Semaphore } from "effect"\nconst serial = Semaphore.makeUnsafe(1)\nconst policies = ['
+      ]
+    ],
+    tests: life,
+    only: "I-16 "
+  },
+  {
+    invariant: "17",
+    why: "a busy ledger is waited for without end",
+    file: `${core}/node/SqliteClient.ts`,
+    edits: [["waited >= patience", "waited >= 1e9"]],
+    tests: system("ledger"),
+    only: "I-17 "
+  },
+  {
+    invariant: "18",
+    why: "an operation in flight keeps other sessions from moving",
+    file: `${core}/programs/list.ts`,
+    edits: [
+      [
+        "  const result: ListResult",
+        '  for (const { claim } of sessions) if (claim !== null) yield* Effect.sleep("1 hour")\n  const result: ListResult'
+      ]
+    ],
+    tests: life,
+    only: "I-18 "
+  },
+  {
+    invariant: "19",
+    why: "gc's work keeps readers waiting",
+    file: `${core}/programs/list.ts`,
+    edits: [
+      [
+        "  const result: ListResult",
+        '  for (const { claim } of sessions) if (claim !== null) yield* Effect.sleep("1 hour")\n  const result: ListResult'
+      ]
+    ],
+    tests: life,
+    only: "I-19 "
+  },
+  {
+    invariant: "20",
+    why: "an empty file is taken for a new ledger",
+    file: `${core}/node/NodeLedger.ts`,
+    edits: [
+      [
+        'return present.size > 0 ? undefined : yield* corrupt(file, "the file is empty")',
+        "if (present.size > 0) return"
+      ]
+    ],
+    tests: system("ledger"),
+    only: "I-20 "
+  },
+  {
+    invariant: "21",
+    why: "two may win a stale claim",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [
+      noVersion,
+      ["sql`COALESCE(claim_token, '') = ${dead?.token ?? \"\"}`,", "sql`1 = 1`,"],
+      ["[sql`claim_lease_until = ${dead.leaseUntil}`]", "[]"]
+    ],
+    tests: system("contention"),
+    only: "I-21 "
+  },
+  {
+    invariant: "22",
+    why: "a recorded failure is answered as a success",
+    file: `${core}/internal/requests.ts`,
+    edits: [
+      [
+        "return yield* failedBefore(operation, operation.error!, session)",
+        'return { _tag: "succeeded" as const, operation, session }'
+      ]
+    ],
+    tests: system("idempotency"),
+    only: "I-22 a replayed"
+  },
+  {
+    invariant: "23",
+    why: "a recorded success is not replayed",
+    file: `${core}/internal/requests.ts`,
+    edits: [
+      [
+        '    case "succeeded":\n      return {',
+        '    case "succeeded":\n      return yield* abandoned(operation, session)\n      return {'
+      ]
+    ],
+    tests: system("idempotency"),
+    only: "I-23 "
+  },
+  {
+    invariant: "24",
+    why: "a request that runs is taken over",
+    file: `${core}/internal/requests.ts`,
+    edits: [['if ((yield* liveness(session.claim)) === "live") return "running" as const', ""]],
+    tests: system("idempotency"),
+    only: "I-24 "
+  },
+  {
+    invariant: "25",
+    why: "a later attempt makes a box of its own",
+    file: `${core}/internal/box.ts`,
+    edits: [
+      [
+        'before.state === "provisioning" ? yield* openIntent(before) : undefined',
+        "(yield* openIntent(before)) && undefined"
+      ]
+    ],
+    tests: crash,
+    only: "I-25 "
+  },
+  {
+    invariant: "26",
+    why: "arguments are not compared",
+    file: `${core}/internal/requests.ts`,
+    edits: [["if (operation.requestHash !== requestHash)", "if (false)"]],
+    tests: system("idempotency"),
+    only: "I-26 "
+  },
+  {
+    invariant: "27",
+    why: "request ids are shared between owners",
+    file: `${core}/SqlLedger/database.ts`,
+    edits: [["WHERE owner = ${key.owner} AND verb", "WHERE '' <> ${key.owner} AND verb"]],
+    tests: unit("Ledger"),
+    only: "I-27 "
+  },
+  {
+    invariant: "28",
+    why: "a repeated create has another key",
+    file: `${core}/Provisioners.ts`,
+    edits: [
+      [
+        "provider.provision(intent))",
+        "Effect.suspend(() => provider.provision({ ...intent, key: `${intent.key}${performance.now()}` })))"
+      ]
+    ],
+    tests: life,
+    only: "I-28 "
+  },
+  {
+    invariant: "29",
+    why: "a second down starts over",
+    file: `${core}/programs/down.ts`,
+    edits: [["if (session.claim === null && nothingToDo(session))", "if (false)"]],
+    tests: persist,
+    only: "I-29 "
+  },
+  {
+    invariant: "30",
+    why: "an interruption forgets its ids",
+    file: `${core}/Claim.ts`,
+    edits: [["Effect.failCause(Cause.combine(cause, Cause.fail(told)))", "Effect.failCause(cause)"]],
+    tests: system("idempotency"),
+    only: "I-30 "
+  },
+  {
+    invariant: "31",
+    why: "the advice for an unsaved session does not help",
+    file: `${core}/Recovery.ts`,
+    edits: [
+      [
+        'return { command: command("down"), reason: "the box is halted',
+        'return { command: command("resume"), reason: "the box is halted'
+      ]
+    ],
+    tests: life,
+    only: "I-31 .* a store that lies"
+  },
+  {
+    invariant: "32",
+    why: "a dead down is not re-entered",
+    file: `${core}/Lifecycle.ts`,
+    edits: [['  { in: ["stopping", "persisting"], by: ["down", "destroy"] },\n', ""]],
+    tests: crash,
+    only: "I-32 what"
+  },
+  {
+    invariant: "33",
+    why: "a dead up is not re-entered",
+    file: `${core}/Lifecycle.ts`,
+    edits: [
+      [
+        '{ in: ["provisioning", "syncing"], by: ["up", "resume", "switch", "gc"] }',
+        '{ in: ["provisioning", "syncing"], by: ["switch"] }'
+      ]
+    ],
+    tests: crash,
+    only: "I-33 what"
+  },
+  {
+    invariant: "34",
+    why: "a second attempt saves under another id",
+    file: `${core}/internal/halt.ts`,
+    edits: [
+      [
+        '    case "persisting":\n    case "tearing_down":\n      return row.state',
+        '    case "tearing_down":\n      return row.state'
+      ]
+    ],
+    tests: crash,
+    only: "I-34 "
+  },
+  {
+    invariant: "36",
+    why: "a rollback keeps its claim",
+    file: `${core}/Claim.ts`,
+    edits: [["...change, release: true }),\n      timings", "...change, release: false }),\n      timings"]],
+    tests: claims,
+    only: "I-36 "
+  },
+  {
+    invariant: "39",
+    why: "a rollback has no time for a slow ledger",
+    file: `${core}/Claim.ts`,
+    edits: [["ledgerWrite: Duration.seconds(5)", "ledgerWrite: Duration.seconds(3)"]],
+    tests: claims,
+    only: "I-39 "
+  },
+  {
+    invariant: "40",
+    why: "a rollback that failed is not owned up to",
+    file: `${core}/Claim.ts`,
+    edits: [
+      [
+        "return yield* unsettled(told, before.id, toError(",
+        "return yield* told\n    return yield* unsettled(told, before.id, toError("
+      ]
+    ],
+    tests: claims,
+    only: "I-40 "
+  },
+  {
+    invariant: "41",
+    why: "gc leaves a dead up where it is",
+    file: `${core}/programs/gc.ts`,
+    edits: [['        move: yield* held.move("failed"),\n', ""]],
+    tests: life,
+    only: "I-41 "
+  },
+  {
+    invariant: "42",
+    why: "open intents are not looked for",
+    file: `${core}/internal/box.ts`,
+    edits: [
+      ['const open = intents.filter((intent) => intent.status === "open")', "const open = intents.filter(() => false)"]
+    ],
+    tests: crash,
+    only: "I-42 "
+  },
+  {
+    invariant: "43",
+    why: "a new box is not removed on rollback",
+    file: `${core}/internal/box.ts`,
+    edits: [["run: backend.destroy({ scope: intent.scope, key: intent.key, ref: null }),", "run: Effect.void,"]],
+    tests: life,
+    only: "I-43 "
+  },
+  {
+    invariant: "44",
+    why: "a removal that failed counts as done",
+    file: `${core}/internal/halt.ts`,
+    edits: [
+      [
+        '  if (row.state === "stopping") return yield* settleStop',
+        '  if (row.state === "tearing_down") return { move: yield* held.move("destroyed"), set }\n  if (row.state === "stopping") return yield* settleStop'
+      ]
+    ],
+    tests: life,
+    only: "I-44 "
+  },
+  {
+    invariant: "63",
+    why: "moves are not checked against the table",
+    file: `${core}/Lifecycle.ts`,
+    edits: [["if (!allows(options)) {", "if (false) {"]],
+    tests: unit("Lifecycle"),
+    only: "I-63 "
+  },
+  {
+    invariant: "64",
+    why: "a ready session is destroyed without force",
+    file: `${core}/Teardown.ts`,
+    edits: [['return request.force ? proceed(true) : refuse("ERR_FORCE_REQUIRED")', "return proceed(true)"]],
+    tests: life,
+    only: "I-64 "
+  },
+  {
+    invariant: "67",
+    why: "what was stored is not compared",
+    file: `${core}/internal/save.ts`,
+    edits: [["if (seen !== digest)", "if (false)"]],
+    tests: life,
+    only: "I-67 "
+  },
+  {
+    invariant: "68",
+    why: "the row bears another time than the record",
+    file: `${core}/internal/halt.ts`,
+    edits: [["persistedAt: checkpoint.persistedAt,", "persistedAt: checkpoint.persistedAt + 1,"]],
+    tests: persist,
+    only: "I-68 "
+  },
+  {
+    invariant: "69",
+    why: "compaction keeps the wrong end",
+    file: `${core}/SessionRecord.ts`,
+    edits: [["...transitions.slice(-kept)", "...transitions.slice(kept, 2 * kept)"]],
+    tests: unit("SessionRecord"),
+    only: "I-69 "
+  },
+  {
+    invariant: "70",
+    why: "a record that is too large counts as unverified",
+    file: `${core}/internal/halt.ts`,
+    edits: [['failure.error.code === "ERR_PERSIST_PAYLOAD_TOO_LARGE"', "false"]],
+    tests: persist,
+    only: "I-70 "
+  },
+  {
+    invariant: "71",
+    why: "what was stored is not compared",
+    file: `${core}/internal/save.ts`,
+    edits: [["if (seen !== digest)", "if (false)"]],
+    tests: persist,
+    only: "I-71 "
+  },
+  {
+    invariant: "72",
+    why: "a retried save halts again",
+    file: `${core}/internal/halt.ts`,
+    edits: [
+      [
+        '    case "stopped_unpersisted":\n      return "persisting"',
+        '    case "stopped_unpersisted":\n      return "stopping"'
+      ]
+    ],
+    tests: persist,
+    only: "I-72 "
+  },
+  {
+    invariant: "77",
+    why: "a reservation holds no name",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [["reserved_name: session.name,", "reserved_name: null,"]],
+    tests: life,
+    only: "I-77 "
+  },
+  {
+    invariant: "78",
+    why: "a failed up keeps its name",
+    file: `${core}/programs/up.ts`,
+    edits: [["      reservedName: null,\n", ""]],
+    tests: life,
+    only: "I-78 "
+  },
+  {
+    invariant: "80",
+    why: "exec does not ask whether the session is up",
+    file: `${core}/programs/exec.ts`,
+    edits: [["if (up && !claimed) return", "return"]],
+    tests: life,
+    only: "I-80 "
+  },
+  {
+    invariant: "81",
+    why: "stale claims are not marked",
+    file: `${core}/View.ts`,
+    edits: [['stale: status === "stale",', "stale: false,"]],
+    tests: claims,
+    only: "I-81 "
+  },
+  {
+    invariant: "83",
+    why: "undos run in the order of the work",
+    file: `${core}/Claim.ts`,
+    edits: [["(registered) => [undo, ...registered]", "(registered) => [...registered, undo]"]],
+    tests: life,
+    only: "I-83 undoes"
+  },
+  {
+    invariant: "90",
+    why: "a branch may look like an option",
+    file: `${core}/Repository.ts`,
+    edits: [['if (name.startsWith("-")) return', "if (false) return"]],
+    tests: unit("Repository"),
+    only: "I-90 "
+  },
+  {
+    invariant: "92",
+    why: "a recycled pid is signalled",
+    file: "packages/provider-local/src/Processes.ts",
+    edits: [["if (yield* isSame(process)) yield*", "yield*"]],
+    tests: local("Processes"),
+    only: "I-92 never signals"
+  },
+  {
+    invariant: "96",
+    why: "the token goes to commands that talk to nobody",
+    file: `${core}/Git.ts`,
+    edits: [["options.remote === true ? yield* askpass : {}", "yield* askpass"]],
+    tests: unit("Git"),
+    only: "I-96 "
+  },
+  {
+    invariant: "97",
+    why: "an error leaves a key out",
+    file: "packages/cli/src/Output.ts",
+    edits: [["  retryable: error.retryable,\n", ""]],
+    tests: system("output"),
+    only: "I-97 "
+  },
+  {
+    invariant: "98",
+    why: "a code changes its exit class",
+    file: `${core}/SandboxError.ts`,
+    edits: [["ERR_NAME_TAKEN: { exit: 1,", "ERR_NAME_TAKEN: { exit: 2,"]],
+    tests: system("output"),
+    only: "I-98 "
+  },
+  {
+    invariant: "99",
+    why: "a last commit that failed is answered as done",
+    file: `${core}/Claim.ts`,
+    edits: [
+      [
+        '            held.commit({ ...change, phase: "done", release: true }),',
+        '            Effect.ignore(held.commit({ ...change, phase: "done", release: true })),'
+      ]
+    ],
+    tests: system("output"),
+    only: "I-99 "
+  },
+  {
+    invariant: "100",
+    why: "notes go to stdout",
+    file: "packages/cli/src/Output.ts",
+    edits: [
+      ["Effect.ignore(write(process.stderr, `${text}\\n`))", "Effect.ignore(write(process.stdout, `${text}\\n`))"]
+    ],
+    tests: system("output"),
+    only: "I-100 stdout"
+  },
+  {
+    invariant: "101",
+    why: "a replaced verb names the wrong one",
+    file: "packages/cli/src/replaced.ts",
+    edits: [['teardown: (args) => ["destroy", ...args]', 'teardown: (args) => ["down", ...args]']],
+    tests: system("output"),
+    only: "I-101 "
+  },
+  {
+    invariant: "102",
+    why: "the window hides what is stuck",
+    file: `${core}/SqlLedger/migrations.ts`,
+    edits: [["state NOT IN ('destroyed', 'failed') OR", "state NOT IN ('destroyed', 'failed', 'provisioning') OR"]],
+    tests: unit("Ledger"),
+    only: "I-102 "
+  }
+]
