@@ -409,8 +409,8 @@ export const breaks = [
     file: `${core}/Claim.ts`,
     edits: [
       [
-        "return yield* unsettled(told, before.id, toError(",
-        "return yield* told\n    return yield* unsettled(told, before.id, toError("
+        "return yield* unsettled(told, before.id, SandboxError.fromCause(",
+        "return yield* told\n    return yield* unsettled(told, before.id, SandboxError.fromCause("
       ]
     ],
     tests: claims,

@@ -93,7 +93,7 @@ const withoutBookkeeping = ({ updatedAt: _, version: __, ...rest }: Session) => 
 for (const database of databases) {
   describe(`claims on ${database.name}`, () => {
     const run = <A, E>(name: string, body: (world: World) => Effect.Effect<A, E, import("effect").Scope.Scope>) =>
-      it.effect(name, () => Effect.flatMap(make(database), body), 30_000)
+      it.effect(name, () => Effect.flatMap(make(database), body))
     const as = (world: World, options: RuntimeOptions = {}) => Effect.provide(world.runtime(options))
 
     run("I-1 a losing claim has no side effect: no call, no write, no record", (world) =>

@@ -64,7 +64,7 @@ const command = (line: string): Failing<unknown> => {
 
 for (const database of databases) {
   describe(`the life of sessions on ${database.name}`, () => {
-    const run = <A, E>(name: string, body: (world: World) => Effect.Effect<A, E, Scope.Scope>, timeout = 30_000) =>
+    const run = <A, E>(name: string, body: (world: World) => Effect.Effect<A, E, Scope.Scope>, timeout?: number) =>
       it.effect(name, () => Effect.flatMap(make(database), body), timeout)
 
     run("I-14 nothing that waits runs inside a ledger transaction", (world) =>

@@ -19,7 +19,7 @@ const only = Effect.fnUntraced(function* (world: World) {
 for (const database of databases) {
   describe(`saved records on ${database.name}`, () => {
     const run = <A, E>(name: string, body: (world: World) => Effect.Effect<A, E, Scope.Scope>) =>
-      it.effect(name, () => Effect.flatMap(make(database), body), 30_000)
+      it.effect(name, () => Effect.flatMap(make(database), body))
 
     run("I-68 record, row, checkpoint and answer bear one and the same time, however the clock runs", (world) =>
       Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /** The composition root: one process, one command, one exit code. */
 
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Claim, SandboxError } from "@org/sandbox-core"
+import { SandboxError } from "@org/sandbox-core"
 import { Cause, Effect, Exit, Layer, Option, References } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { OwnFailure } from "./commands/exec.ts"
@@ -43,7 +43,7 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
     if (failed.errors.length === 0 && !json) return Effect.succeed(0)
     return Effect.as(Output.failure(usage.invalid(failed), json), 1)
   }
-  const error = SandboxError.isSandboxError(failed) ? failed : Claim.toError(cause as Cause.Cause<never>, null)
+  const error = SandboxError.isSandboxError(failed) ? failed : SandboxError.fromCause(cause as Cause.Cause<never>, null)
   const code =
     error.code === "ERR_INTERRUPTED" && received !== undefined ? signals[received] : SandboxError.exitCode(error.code)
   return Effect.as(Output.failure(error, json), code)

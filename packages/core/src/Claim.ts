@@ -9,12 +9,22 @@
 import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Schedule } from "effect"
 import { Host } from "./Host.ts"
 import { Ids } from "./Ids.ts"
-import { type Change, type ClaimRequest, Ledger, type OperationRequest, type RequestKnown } from "./Ledger.ts"
+import {
+  claimLost,
+  conflict,
+  midOperation,
+  recorded,
+  refuseDuringExport,
+  reused,
+  unsettled,
+  withCommand
+} from "./internal/failures.ts"
+import { type Change, type ClaimRequest, Ledger, type OperationRequest } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import * as Progress from "./Progress.ts"
 import { recovery } from "./Recovery.ts"
 import * as SandboxError from "./SandboxError.ts"
-import { type Claim, type Liveness, Prior, RecordedError, type Session } from "./Session.ts"
+import { type Claim, type Liveness, Prior, type Session } from "./Session.ts"
 import * as Time from "./Time.ts"
 
 /** How long claims live and how long a release may take. */
@@ -297,7 +307,7 @@ const release = Effect.fnUntraced(function* <A, R>(
   const { held } = claimed
   const timings = yield* Timings
   const before = yield* held.row
-  const error = toError(cause, held.operationId)
+  const error = SandboxError.fromCause(cause, held.operationId)
 
   const standing = (yield* Ref.get(claimed.lost)) ? "lost" : yield* claimed.confirm
   if (standing === "lost") {
@@ -317,7 +327,9 @@ const release = Effect.fnUntraced(function* <A, R>(
   const undone = yield* runUndos(claimed, () => true)
   const rollback = undone.map(({ exit, name }) => ({
     undo: name,
-    ...(Exit.isSuccess(exit) ? { ok: true } : { ok: false, problem: toError(exit.cause, held.operationId).message })
+    ...(Exit.isSuccess(exit)
+      ? { ok: true }
+      : { ok: false, problem: SandboxError.fromCause(exit.cause, held.operationId).message })
   }))
   const told = SandboxError.extend(error, {
     operationId: held.operationId,
@@ -335,7 +347,7 @@ const release = Effect.fnUntraced(function* <A, R>(
     if (yield* Ref.get(claimed.lost)) return yield* claimLost(before.id, held.operationId)
     // a ledger that fails from the work to the release is one failure, and the row still says what was last committed
     if (told.code === "ERR_LEDGER_IO") return yield* withCommand(told, `sandbox status ${before.id}`)
-    return yield* unsettled(told, before.id, toError(settled.cause, held.operationId).message)
+    return yield* unsettled(told, before.id, SandboxError.fromCause(settled.cause, held.operationId).message)
   }
   // still an interruption, and one that says which operation of which session it was
   if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(Cause.combine(cause, Cause.fail(told)))
@@ -385,114 +397,3 @@ const ledgerRetry = Schedule.exponential("100 millis").pipe(
   Schedule.setInputType<{ readonly _tag: string }>(),
   Schedule.while(({ input }) => input._tag === "SandboxError" && (input as SandboxError.SandboxError).retryable)
 )
-
-/** The error of a cause: its typed failure, an interruption, or a bug. */
-export const toError = (
-  cause: Cause.Cause<SandboxError.SandboxError>,
-  operationId: string | null
-): SandboxError.SandboxError => {
-  const failure = Option.getOrUndefined(Cause.findErrorOption(cause))
-  if (failure !== undefined) return failure
-  if (Cause.hasInterruptsOnly(cause)) {
-    return SandboxError.make("ERR_INTERRUPTED", {
-      message: "the operation was interrupted, and what it had begun was undone",
-      nextStep: "run the command again; what there is shows `sandbox list`",
-      operationId
-    })
-  }
-  return SandboxError.make("ERR_INTERNAL", {
-    message: `an internal error: ${String(Cause.squash(cause))}`,
-    nextStep: "report it with this message; `sandbox doctor` and `sandbox gc` put right what it left",
-    operationId
-  })
-}
-
-/** An error as records keep it. */
-export const recorded = (error: SandboxError.SandboxError): RecordedError => {
-  const { details, replayed: _, ...rest } = SandboxError.fields(error)
-  // through JSON, so that what is kept is exactly what can be read back
-  return new RecordedError({
-    ...rest,
-    ...(details === undefined ? {} : { details: JSON.parse(JSON.stringify(details)) })
-  })
-}
-
-/** Once an operation is under way, "busy, nothing done" is no longer true. */
-const midOperation = (error: SandboxError.SandboxError, operationId: string): SandboxError.SandboxError =>
-  error.code === "ERR_LOCK_TIMEOUT"
-    ? SandboxError.make("ERR_LEDGER_IO", { ...SandboxError.fields(error), operationId })
-    : SandboxError.extend(error, { operationId })
-
-const claimLost = (sessionId: string, operationId: string) =>
-  SandboxError.make("ERR_CLAIM_LOST", {
-    message: "another operation took this session over; this one stood down without touching it further",
-    nextStep: `look at what became of it with \`sandbox status ${sessionId}\`, then run the command again`,
-    operationId,
-    sessionId
-  })
-
-/** Says which command goes on, unless the error says so already. */
-const withCommand = (error: SandboxError.SandboxError, command: string) =>
-  error.nextStep.includes("`")
-    ? error
-    : SandboxError.extend(error, { nextStep: `${error.nextStep}; then go on with \`${command}\`` })
-
-const unsettled = (error: SandboxError.SandboxError, sessionId: string, why: string) =>
-  SandboxError.make("ERR_RECOVERY_REQUIRED", {
-    message: `${error.message}; and what that left could not be recorded: ${why}`,
-    nextStep: `run \`sandbox status ${sessionId}\`: it names the command that recovers the session`,
-    operationId: error.operationId,
-    sessionId,
-    details: { ...error.details, after: error.code }
-  })
-
-const seconds = (ms: number): number => Math.max(0, Math.round(ms / 1000))
-
-/** Why a session cannot be claimed now. */
-const conflict = Effect.fnUntraced(function* (row: Session | null, kind: Lifecycle.ClaimKind, operationId: string) {
-  if (row === null) {
-    return yield* SandboxError.make("ERR_SESSION_NOT_FOUND", {
-      message: "the session does not exist any more",
-      nextStep: "see what there is with `sandbox list`",
-      operationId
-    })
-  }
-  const about = { operationId, sessionId: row.id, state: row.state }
-  if (row.claim === null) {
-    return yield* SandboxError.make("ERR_OPERATION_CONFLICT", {
-      ...about,
-      message: `${kind} is not possible while ${row.name} is ${row.state}`,
-      nextStep: `see what it allows with \`sandbox status ${row.id}\``,
-      retryable: !Lifecycle.isSettled(row.state)
-    })
-  }
-  const { acquiredAt, holder, kind: theirs } = row.claim
-  const age = seconds((yield* Time.millis) - acquiredAt)
-  const switching = theirs === "switch" && kind === "switch"
-  return yield* SandboxError.make(switching ? "ERR_ALREADY_SWITCHING" : "ERR_OPERATION_CONFLICT", {
-    ...about,
-    message: `${theirs} has been moving ${row.name} for ${age} s (pid ${holder.pid})`,
-    nextStep: `wait for it and try again; \`sandbox down ${row.id} --force\` takes the session over`,
-    details: { claim: { kind: theirs, age_s: age, since: acquiredAt, holder } }
-  })
-})
-
-const refuseDuringExport = Effect.fnUntraced(function* (session: Session, operationId: string) {
-  const lock = session.exportLock
-  if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
-  return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
-    message: `${session.name} is being exported to ${lock.branch}`,
-    nextStep: "wait until the export has finished and try again",
-    operationId,
-    sessionId: session.id,
-    state: session.state
-  })
-})
-
-const reused = (known: RequestKnown, operation: OperationRequest) =>
-  SandboxError.make("ERR_IDEMPOTENCY_MISMATCH", {
-    message: `the client request id ${operation.clientRequestId} was used before for ${operation.verb} of another session`,
-    nextStep: "use a new --client-request-id",
-    operationId: operation.id,
-    sessionId: known.operation.sessionId
-  })

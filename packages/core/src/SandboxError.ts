@@ -3,7 +3,7 @@
  *
  * The table below is total: a code that has no exit class does not compile.
  */
-import { Schema } from "effect"
+import { Cause, Option, Schema } from "effect"
 
 /** What an exit code tells a caller: 1 refused and nothing changed, 2 failed and the ledger tells the truth, 3 recovery required, 130 interrupted. */
 export type ExitClass = 1 | 2 | 3 | 130
@@ -132,3 +132,21 @@ export const hasCode =
 export const isSandboxError = Schema.is(SandboxError)
 
 export const isErrorCode = Schema.is(ErrorCode)
+
+/** The error of a cause: its typed failure, an interruption, or a bug. */
+export const fromCause = (cause: Cause.Cause<SandboxError>, operationId: string | null): SandboxError => {
+  const failure = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (failure !== undefined) return failure
+  if (Cause.hasInterruptsOnly(cause)) {
+    return make("ERR_INTERRUPTED", {
+      message: "the operation was interrupted, and what it had begun was undone",
+      nextStep: "run the command again; what there is shows `sandbox list`",
+      operationId
+    })
+  }
+  return make("ERR_INTERNAL", {
+    message: `an internal error: ${String(Cause.squash(cause))}`,
+    nextStep: "report it with this message; `sandbox doctor` and `sandbox gc` put right what it left",
+    operationId
+  })
+}

@@ -5,7 +5,6 @@
  * of `SandboxFailure`.
  */
 import { Effect, Exit, Layer, ManagedRuntime, References, Scope, Stream } from "effect"
-import * as Claim from "./Claim.ts"
 import * as Node from "./node.ts"
 import type * as Options from "./Options.ts"
 import { Progress } from "./Progress.ts"
@@ -114,7 +113,7 @@ export const createClient = (options: ClientOptions): Client => {
   ): Promise<A> => {
     const exit = await runtime.runPromiseExit(effect, call.signal === undefined ? {} : { signal: call.signal })
     if (Exit.isSuccess(exit)) return exit.value
-    throw Claim.toError(exit.cause, null)
+    throw SandboxError.fromCause(exit.cause, null)
   }
 
   const exec = async ({ stdin, ...request }: ExecOptions, call: CallOptions = {}): Promise<Execution> => {

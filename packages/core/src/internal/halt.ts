@@ -1,7 +1,6 @@
 /** From a session that may run to one that is halted and saved: the phases that `down` and `destroy` share. */
 import { Effect } from "effect"
 import type { Failure, Held } from "../Claim.ts"
-import * as Claim from "../Claim.ts"
 import type { Change } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
@@ -9,6 +8,7 @@ import * as SandboxError from "../SandboxError.ts"
 import { type InstanceRef, Intent, type Prior, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+import { recorded } from "./failures.ts"
 import { save } from "./save.ts"
 
 /** Where a claim to halt a session enters, by what an inherited crash left. */
@@ -110,7 +110,7 @@ export const persist = Effect.fnUntraced(function* (held: Held) {
 /** The truth after a halt that failed or was interrupted. */
 export const settle = Effect.fnUntraced(function* (held: Held, failure: Failure) {
   const row = yield* held.row
-  const set = { lastError: Claim.recorded(failure.error) }
+  const set = { lastError: recorded(failure.error) }
   if (row.state === "stopping") return yield* settleStop(held, row, set)
   if (row.state === "persisting") {
     const rejected =

@@ -53,10 +53,8 @@ const create = Effect.fnUntraced(function* (file: string) {
     return present.size > 0 ? undefined : yield* corrupt(file, "the file is empty")
   }
   const staged = `${file}.${self.pid}-${self.startedAt}.new`
-  yield* io(file, () => {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    rmSync(staged, { force: true })
-  })
+  yield* io(file, () => mkdirSync(dirname(file), { recursive: true, mode: 0o700 }))
+  yield* sweep(file)
   const initialise = Effect.scoped(
     Layer.build(
       SqlLedger.layer({ where: file, mayInitialise: true }).pipe(
@@ -80,12 +78,25 @@ const create = Effect.fnUntraced(function* (file: string) {
   yield* Effect.ensuring(Effect.andThen(initialise, publish), Effect.ignore(io(file, () => removeStaged(staged))))
 })
 
+const siblings = (file: string): ReadonlyArray<string> =>
+  readdirSync(dirname(file)).filter((name) => name.startsWith(`${basename(file)}.`))
+
 const removeStaged = (staged: string): void => {
-  const directory = dirname(staged)
-  for (const name of readdirSync(directory)) {
-    if (name.startsWith(basename(staged))) rmSync(join(directory, name), { force: true })
+  for (const name of readdirSync(dirname(staged))) {
+    if (name.startsWith(basename(staged))) rmSync(join(dirname(staged), name), { force: true })
   }
 }
+
+/** Removes what a process left that was killed while it made the ledger. */
+const sweep = Effect.fnUntraced(function* (file: string) {
+  const host = yield* Host
+  for (const name of yield* io(file, () => siblings(file))) {
+    const [, pid, startedAt] = /\.(\d+)-(.+)\.new(?:-wal|-shm)?$/.exec(name) ?? []
+    if (pid === undefined || startedAt === undefined) continue
+    if (yield* host.isAlive({ pid: Number(pid), startedAt })) continue
+    yield* io(file, () => rmSync(join(dirname(file), name), { force: true }))
+  }
+})
 
 const io = <A>(file: string, f: () => A) =>
   Effect.try({

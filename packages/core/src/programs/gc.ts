@@ -7,6 +7,7 @@ import type { Hasher } from "../Hasher.ts"
 import type { Host } from "../Host.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
+import { recorded } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
@@ -50,7 +51,7 @@ export const gc = Effect.fn("gc")(function* (options: GcOptions = {}) {
     if (Exit.isSuccess(exit)) {
       actions.push({ ...about, outcome: action === "report" ? "skipped" : "done" })
     } else {
-      const error = View.error(Claim.recorded(Claim.toError(exit.cause, null)))
+      const error = View.error(recorded(SandboxError.fromCause(exit.cause, null)))
       actions.push({ ...about, outcome: "failed", ...(error === null ? {} : { error }) })
     }
   }
@@ -138,7 +139,7 @@ const underClaim = <R>(
           }
           return ready.done(result, change)
         }),
-      settle: (_, failure) => Effect.succeed({ set: { lastError: Claim.recorded(failure.error) } })
+      settle: (_, failure) => Effect.succeed({ set: { lastError: recorded(failure.error) } })
     }
   ).pipe(Effect.asVoid)
 
@@ -175,7 +176,7 @@ const rollBackUp = (session: Session, operation: OperationRequest) =>
           reservedName: null,
           slot: null,
           cleanupRequired: false,
-          lastError: Claim.recorded(died)
+          lastError: recorded(died)
         },
         intents
       }

@@ -2,6 +2,7 @@
 import { Effect, Exit } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
+import { recorded } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
@@ -128,7 +129,7 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   const row = yield* held.row
   const { prior } = held
   if (prior === null) return yield* settleFailedUp(held, failure)
-  const lastError = Claim.recorded(failure.error)
+  const lastError = recorded(failure.error)
   if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
   const failedUndo = (wanted: string) =>
     failure.undone.some(({ exit, name }) => name === wanted && Exit.isFailure(exit))

@@ -3,6 +3,7 @@ import { Effect, Exit, Path, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
+import { recorded } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
@@ -128,7 +129,7 @@ export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, fai
       instance: left ? row.instance : null,
       workspacePath: left ? row.workspacePath : null,
       cleanupRequired: left,
-      lastError: Claim.recorded(failure.error)
+      lastError: recorded(failure.error)
     },
     intents: left ? [] : yield* box.finished(row, failure.error)
   }

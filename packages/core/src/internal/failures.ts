@@ -1,0 +1,105 @@
+/** What can go wrong around a claim, in the words of the output contract. */
+import { Effect } from "effect"
+import type { OperationRequest, RequestKnown } from "../Ledger.ts"
+import * as Lifecycle from "../Lifecycle.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { RecordedError, type Session } from "../Session.ts"
+import * as Time from "../Time.ts"
+
+/** An error as records keep it. */
+export const recorded = (error: SandboxError.SandboxError): RecordedError => {
+  const { details, replayed: _, ...rest } = SandboxError.fields(error)
+  // through JSON, so that what is kept is exactly what can be read back
+  return new RecordedError({
+    ...rest,
+    ...(details === undefined ? {} : { details: JSON.parse(JSON.stringify(details)) })
+  })
+}
+
+/** Once an operation is under way, "busy, nothing done" is no longer true. */
+export const midOperation = (error: SandboxError.SandboxError, operationId: string): SandboxError.SandboxError =>
+  error.code === "ERR_LOCK_TIMEOUT"
+    ? SandboxError.make("ERR_LEDGER_IO", { ...SandboxError.fields(error), operationId })
+    : SandboxError.extend(error, { operationId })
+
+/** The stand-down of an operation whose session somebody else has now. */
+export const claimLost = (sessionId: string, operationId: string) =>
+  SandboxError.make("ERR_CLAIM_LOST", {
+    message: "another operation took this session over; this one stood down without touching it further",
+    nextStep: `look at what became of it with \`sandbox status ${sessionId}\`, then run the command again`,
+    operationId,
+    sessionId
+  })
+
+/** Says which command goes on, unless the error says so already. */
+export const withCommand = (error: SandboxError.SandboxError, command: string) =>
+  error.nextStep.includes("`")
+    ? error
+    : SandboxError.extend(error, { nextStep: `${error.nextStep}; then go on with \`${command}\`` })
+
+/** A failure whose consequences could not be recorded: the claim stays, and recovery has to look. */
+export const unsettled = (error: SandboxError.SandboxError, sessionId: string, why: string) =>
+  SandboxError.make("ERR_RECOVERY_REQUIRED", {
+    message: `${error.message}; and what that left could not be recorded: ${why}`,
+    nextStep: `run \`sandbox status ${sessionId}\`: it names the command that recovers the session`,
+    operationId: error.operationId,
+    sessionId,
+    details: { ...error.details, after: error.code }
+  })
+
+const seconds = (ms: number): number => Math.max(0, Math.round(ms / 1000))
+
+/** Why a session cannot be claimed now. */
+export const conflict = Effect.fnUntraced(function* (
+  row: Session | null,
+  kind: Lifecycle.ClaimKind,
+  operationId: string
+) {
+  if (row === null) {
+    return yield* SandboxError.make("ERR_SESSION_NOT_FOUND", {
+      message: "the session does not exist any more",
+      nextStep: "see what there is with `sandbox list`",
+      operationId
+    })
+  }
+  const about = { operationId, sessionId: row.id, state: row.state }
+  if (row.claim === null) {
+    return yield* SandboxError.make("ERR_OPERATION_CONFLICT", {
+      ...about,
+      message: `${kind} is not possible while ${row.name} is ${row.state}`,
+      nextStep: `see what it allows with \`sandbox status ${row.id}\``,
+      retryable: !Lifecycle.isSettled(row.state)
+    })
+  }
+  const { acquiredAt, holder, kind: theirs } = row.claim
+  const age = seconds((yield* Time.millis) - acquiredAt)
+  const switching = theirs === "switch" && kind === "switch"
+  return yield* SandboxError.make(switching ? "ERR_ALREADY_SWITCHING" : "ERR_OPERATION_CONFLICT", {
+    ...about,
+    message: `${theirs} has been moving ${row.name} for ${age} s (pid ${holder.pid})`,
+    nextStep: `wait for it and try again; \`sandbox down ${row.id} --force\` takes the session over`,
+    details: { claim: { kind: theirs, age_s: age, since: acquiredAt, holder } }
+  })
+})
+
+/** Nothing moves a session that is being exported. */
+export const refuseDuringExport = Effect.fnUntraced(function* (session: Session, operationId: string) {
+  const lock = session.exportLock
+  if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
+  return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
+    message: `${session.name} is being exported to ${lock.branch}`,
+    nextStep: "wait until the export has finished and try again",
+    operationId,
+    sessionId: session.id,
+    state: session.state
+  })
+})
+
+/** The request id of another session. */
+export const reused = (known: RequestKnown, operation: OperationRequest) =>
+  SandboxError.make("ERR_IDEMPOTENCY_MISMATCH", {
+    message: `the client request id ${operation.clientRequestId} was used before for ${operation.verb} of another session`,
+    nextStep: "use a new --client-request-id",
+    operationId: operation.id,
+    sessionId: known.operation.sessionId
+  })
