@@ -40,7 +40,7 @@ const make = Effect.fnUntraced(function* (root: string) {
   yield* fs.makeDirectory(root, { recursive: true })
 
   // The same path on another machine is another place.
-  const scope = `${(yield* Host).self.host}:${root}`
+  const scope = `${(yield* Host).machine}:${root}`
   const at = (id: string, ...rest: ReadonlyArray<string>) => path.join(root, id, ...rest)
   const refOf = (id: string, key: string) => new InstanceRef({ version: 1, provider: name, scope, key, id, data: {} })
 
