@@ -283,6 +283,52 @@ for (const database of databases) {
       })
     )
 
+    run(
+      "a session whose box is gone can be resumed from its branch, or destroyed without giving anything up",
+      (world) =>
+        Effect.gen(function* () {
+          const { sessionId } = yield* up(upOptions).pipe(as(world))
+          world.cloud.boxes.clear()
+          const lost = yield* failureOf(resume({ session: "work" }).pipe(as(world)))
+          assert.strictEqual(lost.code, "ERR_SANDBOX_PROVISION_FAILED")
+          assert.include(lost.nextStep, `sandbox resume ${sessionId}`)
+          const row = yield* only(world)
+          assert.strictEqual(row.state, "failed")
+          assert.isNull(row.instance)
+          assert.isTrue((yield* world.ledger.history(sessionId)).events.some(({ type }) => type === "box_lost"))
+          assert.strictEqual((yield* resume({ session: "work" }).pipe(as(world))).state, "ready")
+          assert.strictEqual((yield* only(world)).generation, 2)
+          world.cloud.boxes.clear()
+          assert.strictEqual((yield* destroy({ session: "work", force: true }).pipe(as(world))).state, "destroyed")
+        })
+    )
+
+    run("a session whose provider is gone for good is given up by name, and what may be left stays listed", (world) =>
+      Effect.gen(function* () {
+        const { sessionId } = yield* up(upOptions).pipe(as(world))
+        for (const op of ["scope", "inspect", "stop", "destroy", "workspace.status"] as const) {
+          yield* world.faults.always(op, Faults.failBefore)
+        }
+        const unconfirmed = yield* failureOf(destroy({ session: "work", force: true, forget: true }).pipe(as(world)))
+        assert.strictEqual(unconfirmed.code, "ERR_DATA_LOSS_UNCONFIRMED")
+        const given = yield* destroy({ session: "work", force: true, forget: true, confirmDataLoss: true }).pipe(
+          as(world)
+        )
+        assert.isTrue(given.forgotten)
+        const row = yield* only(world)
+        assert.strictEqual(row.state, "destroyed")
+        assert.isNull(row.reservedName)
+        const [orphan] = yield* world.ledger.openOrphans
+        assert.deepInclude(orphan, { sessionId, reason: "abandoned", provider: "memory" })
+        for (const op of ["scope", "inspect", "stop", "destroy", "workspace.status"] as const) {
+          yield* world.faults.always(op, Faults.ok)
+        }
+        yield* gc({}).pipe(as(world))
+        assert.deepStrictEqual(yield* world.ledger.openOrphans, [])
+        assert.strictEqual(world.cloud.boxes.size, 0)
+      })
+    )
+
     run("I-67 destroy never goes on after a save that failed", (world) =>
       Effect.gen(function* () {
         yield* up(upOptions).pipe(as(world))

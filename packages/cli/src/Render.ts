@@ -97,23 +97,24 @@ export const up = (result: Results.UpResult | Results.ResumeResult): string =>
 
 export const down = (result: Results.DownResult): string =>
   result.state === "destroyed"
-    ? `${result.sessionId}  destroyed`
+    ? `${result.name}  destroyed`
     : [
-        `${result.sessionId}  ${result.state}${result.already === true ? " (already)" : ""}`,
+        `${result.name}  ${result.state}${result.already === true ? " (already)" : ""}`,
         ...(result.checkpoint === null
           ? []
           : [
               facts([
+                ["id", result.sessionId],
                 ["saved", result.persistedAt],
                 ["checkpoint", result.checkpoint.id],
                 ["sha256", result.checkpoint.digest]
               ])
             ]),
-        `next: sandbox resume ${result.sessionId}`
+        `next: sandbox resume ${result.name}`
       ].join("\n")
 
 export const destroyed = (result: Results.DestroyResult): string =>
-  `${result.sessionId}  destroyed${result.already === true ? " (already)" : result.forgotten === true ? " (its box was given up, not removed)" : ""}`
+  `${result.name}  destroyed${result.already === true ? " (already)" : result.forgotten === true ? " (its box was given up, not removed)" : ""}`
 
 export const history = (result: Results.HistoryResult): string =>
   [

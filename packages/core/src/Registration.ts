@@ -39,9 +39,8 @@ export const layer = (
       if (!isProviderModule(module)) {
         return yield* invalid("its module's default export was not made by defineProvider, or for another version")
       }
-      const options = yield* Effect.mapError(
-        Schema.decodeUnknownEffect(module.options)(registration.options ?? {}),
-        (error) => invalid(error.message)
+      const options = yield* Effect.mapError(Schema.decodeEffect(module.options)(registration.options ?? {}), (error) =>
+        invalid(error.message)
       )
       return module.layer(options)
     })

@@ -102,6 +102,7 @@ export interface CheckpointView {
 }
 
 export interface DownResult extends OperationResult {
+  readonly name: string
   /** There was nothing left to do. */
   readonly already?: true
   readonly stoppedAt: string | null
@@ -112,6 +113,7 @@ export interface DownResult extends OperationResult {
 }
 
 export interface DestroyResult extends OperationResult {
+  readonly name: string
   readonly already?: true
   readonly destroyedAt: string | null
   /** The box was given up, not removed: it may still exist. */

@@ -38,11 +38,8 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
     return yield* refused("ERR_DATA_LOSS_UNCONFIRMED", session, noPersist ? "--no-persist" : "--forget")
   }
   if (decision._tag === "refuse" && !forget) return yield* refused(decision.code, session, "destroy")
-  // who may take the claim is decided before anything of the session is looked at
-  const madeByDeadUp = session.claim !== null && session.claim.prior === null
-  const mayHaveWork = session.instance !== null && session.state !== "tearing_down" && !madeByDeadUp
-  if (mayHaveWork && !confirmDataLoss && (yield* Claim.liveness(session.claim)) !== "live")
-    yield* nothingUnsaved(session)
+  // a session that somebody is moving is refused by the claim, before anything of it is looked at
+  if (!confirmDataLoss && (yield* Claim.liveness(session.claim)) !== "live") yield* nothingUnsaved(session, true)
   return yield* remove(session, before.operation, { confirmDataLoss, force, forget, noPersist })
 })
 
@@ -90,13 +87,9 @@ export const remove = Effect.fnUntraced(function* (
           yield* held.commit((yield* halting.persist(held)).change)
         }
         const row = yield* held.row
-        if (row.state === "stopped") {
-          // nothing runs any more, so what is seen now is final
-          if (!options.confirmDataLoss) {
-            yield* Effect.mapError(nothingUnsaved(row), (error) =>
-              SandboxError.make("ERR_DESTROY_FAILED", { ...SandboxError.fields(error), retryable: false })
-            )
-          }
+        if (row.state !== "tearing_down") {
+          // looked at again under the claim, with nothing running any more
+          if (!options.confirmDataLoss) yield* nothingUnsaved(row, entered === row.state)
           yield* held.commit({ move: yield* held.move("tearing_down") })
         }
         const { change, destroyedAt } = yield* tearDown(held)
@@ -110,29 +103,41 @@ export const remove = Effect.fnUntraced(function* (
 const entrance = (row: Session, prior: Prior | null): State => {
   switch (row.state) {
     case "stopped":
+    case "failed":
     case "persist_failed":
     case "stopped_unpersisted":
-    case "failed":
-      return "tearing_down"
+      // stays until what would be lost has been looked at under the claim
+      return row.state
     default:
       return halting.entrance(row, prior)
   }
 }
 
-/** Refuses while the checkout holds work that is nowhere else. */
-const nothingUnsaved = Effect.fnUntraced(function* (session: Session) {
+/** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
+const mayHaveWork = (session: Session): boolean =>
+  session.instance !== null && session.readyAt !== null && session.state !== "tearing_down"
+
+/** Refuses while the checkout holds work that is nowhere else; `untouched` says whether anything was done already. */
+const nothingUnsaved = Effect.fnUntraced(function* (session: Session, untouched: boolean) {
+  if (session.instance === null || !mayHaveWork(session)) return
   const backend = yield* (yield* Provisioners).get(session.provider)
-  if (session.instance === null || !backend.capabilities.includes("workspace")) return
+  if (!backend.capabilities.includes("workspace")) return
   const unconfirmed = (what: string) =>
-    SandboxError.make("ERR_DATA_LOSS_UNCONFIRMED", {
+    SandboxError.make(untouched ? "ERR_DATA_LOSS_UNCONFIRMED" : "ERR_DESTROY_FAILED", {
       message: `${session.name}: ${what}`,
       nextStep: `commit and push it, or give it up with \`sandbox destroy ${session.id}${session.state === "ready" ? " --force" : ""} --confirm-data-loss\``,
+      retryable: false,
       sessionId: session.id,
       state: session.state,
       details: { worktree: session.workspacePath }
     })
-  const seen = yield* Effect.mapError(backend.workspaceStatus(session.instance), (error) =>
-    unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`)
+  const seen = yield* backend.workspaceStatus(session.instance).pipe(
+    // with the box went whatever was in it
+    Effect.catchIf(
+      (error) => error.details?.["reason"] === "NotFound",
+      () => Effect.succeed({ present: false, dirtyFiles: 0, unpublishedCommits: 0 })
+    ),
+    Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
   )
   if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
   return yield* unconfirmed(
@@ -189,8 +194,10 @@ const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
 })
 
 const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: number) {
+  const { id, name } = yield* held.row
   const answer: DestroyResult = {
-    sessionId: (yield* held.row).id,
+    sessionId: id,
+    name,
     operationId: held.operationId,
     state: "destroyed",
     destroyedAt: View.iso(destroyedAt),
@@ -201,6 +208,7 @@ const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: numbe
 
 const already = (session: Session): DestroyResult => ({
   sessionId: session.id,
+  name: session.name,
   operationId: null,
   state: session.state,
   already: true,

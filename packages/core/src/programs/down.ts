@@ -84,6 +84,7 @@ const result = Effect.fnUntraced(function* (
   const row = yield* held.row
   const answer: Halted = {
     sessionId: row.id,
+    name: row.name,
     operationId: held.operationId,
     ...end,
     stoppedAt: View.isoOrNull(row.stoppedAt),
@@ -105,6 +106,7 @@ const already = Effect.fnUntraced(function* (session: Session) {
   const { checkpoints, events } = yield* (yield* Ledger).history(session.id)
   const answer: DownResult = {
     sessionId: session.id,
+    name: session.name,
     operationId: null,
     state: session.state,
     already: true,
