@@ -7,6 +7,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Config, Effect, type FileSystem, Layer, Option, type Path } from "effect"
 import type { ChildProcessSpawner } from "effect/process"
 import type { CheckpointStore } from "./CheckpointStore.ts"
+import { GitCredentials } from "./Git.ts"
 import type { Hasher } from "./Hasher.ts"
 import { Directories, Host } from "./Host.ts"
 import type { Ids } from "./Ids.ts"
@@ -27,9 +28,16 @@ export type Platform =
   | Ids
   | Hasher
 
+/** `GITHUB_TOKEN`, for repositories on github.com; it reaches git alone. */
+const credentials: Layer.Layer<never> = Layer.effect(
+  GitCredentials,
+  Effect.orDie(Effect.option(Config.Redacted("GITHUB_TOKEN")))
+)
+
 /** The platform ports on Node. */
 export const layerPlatform: Layer.Layer<Platform, SandboxError.SandboxError> = Layer.mergeAll(
   NodeServices.layer,
+  credentials,
   NodeHost.layerHost,
   NodeHost.layerDirectories,
   NodeHost.layerIds,
