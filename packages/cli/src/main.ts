@@ -13,7 +13,9 @@ import { version } from "./version.ts"
 
 const argv = process.argv.slice(2)
 const operands = argv.indexOf("--")
-const json = argv.slice(0, operands < 0 ? argv.length : operands).includes("--json")
+/** Whether an argument is the flag, and not a word of a command behind two dashes. */
+const isJson = (arg: string, at: number): boolean => arg === "--json" && (operands < 0 || at < operands)
+const json = argv.some(isJson)
 
 const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 let received: keyof typeof signals | undefined
@@ -29,7 +31,7 @@ const presenter = CliOutput.layerPresenter({
 const builtIns = CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
 
 const command = Effect.suspend(() => {
-  const refusal = replaced(argv.filter((arg) => arg !== "--json"))
+  const refusal = replaced(argv.filter((arg, at) => !isJson(arg, at)))
   return refusal === undefined ? Command.runWith(sandbox, { version, renderErrors: true })(argv) : Effect.fail(refusal)
 })
 
