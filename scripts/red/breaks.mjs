@@ -59,7 +59,7 @@ export const breaks = [
     invariant: "5",
     why: "the prior state is not the claimed row's",
     file: `${core}/Claim.ts`,
-    edits: [["          state: session.state,\n          provider", '          state: "ready",\n          provider']],
+    edits: [["    state: session.state,\n    provider", '    state: "ready",\n    provider']],
     tests: claims,
     only: "I-2 I-5 "
   },
@@ -135,7 +135,7 @@ export const breaks = [
   {
     invariant: "12",
     why: "a dead holder counts as alive",
-    file: `${core}/Claim.ts`,
+    file: `${core}/Liveness.ts`,
     edits: [['(yield* host.isAlive(claim.holder)) ? "live" : "stale"', '"live"']],
     tests: crash,
     only: "I-12 "
@@ -328,7 +328,7 @@ export const breaks = [
     invariant: "29",
     why: "a second down starts over",
     file: `${core}/programs/down.ts`,
-    edits: [["if (session.claim === null && nothingToDo(session))", "if (false)"]],
+    edits: [["if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session))", "if (false)"]],
     tests: persist,
     only: "I-29 "
   },
@@ -391,7 +391,7 @@ export const breaks = [
     invariant: "36",
     why: "a rollback keeps its claim",
     file: `${core}/Claim.ts`,
-    edits: [["...change, release: true }),\n      timings", "...change, release: false }),\n      timings"]],
+    edits: [["undone.flatMap(undoFailed)],\n        release: true", "undone.flatMap(undoFailed)],\n        release: false"]],
     tests: claims,
     only: "I-36 "
   },
@@ -438,7 +438,7 @@ export const breaks = [
     invariant: "43",
     why: "a new box is not removed on rollback",
     file: `${core}/internal/box.ts`,
-    edits: [["run: backend.destroy({ scope: intent.scope, key: intent.key, ref: null }),", "run: Effect.void,"]],
+    edits: [["run: backend.destroy(target),", "run: Effect.void,"]],
     tests: life,
     only: "I-43 "
   },

@@ -2,7 +2,7 @@
 import { SandboxError } from "@org/sandbox-core"
 import * as Node from "@org/sandbox-core/node"
 import * as Registration from "@org/sandbox-core/Registration"
-import { Duration, Effect, Layer, Option } from "effect"
+import { type Cause, Duration, Effect, Exit, Fiber, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { DurationText } from "./Duration.ts"
 import * as Output from "./Output.ts"
@@ -64,21 +64,29 @@ const services = (globals: Globals) => {
 export const perform = Effect.fnUntraced(function* <A, E>(program: Effect.Effect<A, E, Services>) {
   const globals = yield* root
   const limit = Option.getOrUndefined(globals.timeout)
-  const bounded =
-    limit === undefined
-      ? program
-      : Effect.timeoutOrElse(program, {
-          duration: limit,
-          orElse: () =>
-            Effect.fail(
-              SandboxError.make("ERR_TIMEOUT", {
-                message: `not finished within ${Duration.format(limit)}, and rolled back`,
-                nextStep: "try again with a longer --timeout; what became of it: `sandbox list`"
-              })
-            )
-        })
+  const bounded = limit === undefined ? program : within(limit, program)
   return yield* Effect.interruptible(Effect.provide(bounded, services(globals)))
 })
+
+/** Interrupts a program that takes longer, and then answers what truly became of it. */
+const within = <A, E, R>(limit: Duration.Duration, program: Effect.Effect<A, E, R>) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(Effect.interruptible(program))
+      const waited = yield* Effect.exit(restore(Effect.timeoutOption(Fiber.await(fiber), limit)))
+      const late = Exit.isSuccess(waited) && Option.isNone(waited.value)
+      if (late || Exit.isFailure(waited)) yield* Fiber.interrupt(fiber)
+      const exit = yield* Fiber.await(fiber)
+      if (Exit.isSuccess(exit)) return exit.value
+      const error = SandboxError.fromCause(exit.cause as Cause.Cause<never>, null)
+      if (!late || error.code !== "ERR_INTERRUPTED") return yield* Effect.failCause(exit.cause)
+      return yield* SandboxError.make("ERR_TIMEOUT", {
+        ...SandboxError.fields(error),
+        message: `not finished within ${Duration.format(limit)}, and rolled back`,
+        nextStep: "try again with a longer --timeout"
+      })
+    })
+  )
 
 /** Runs a program and prints its answer: as JSON, or as `human` renders it. */
 export const answer = Effect.fnUntraced(function* <A extends object, E>(

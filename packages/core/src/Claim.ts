@@ -13,18 +13,20 @@ import {
   claimLost,
   conflict,
   midOperation,
+  notUndone,
   recorded,
   refuseDuringExport,
   reused,
   unsettled,
   withCommand
 } from "./internal/failures.ts"
-import { type Change, type ClaimRequest, Ledger, type OperationRequest } from "./Ledger.ts"
+import { type Change, type ClaimRequest, Ledger, type NewEvent, type OperationRequest } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
+import { liveness } from "./Liveness.ts"
 import * as Progress from "./Progress.ts"
 import { recovery } from "./Recovery.ts"
 import * as SandboxError from "./SandboxError.ts"
-import { type Claim, type Liveness, Prior, type Session } from "./Session.ts"
+import { Prior, type Session } from "./Session.ts"
 import * as Time from "./Time.ts"
 
 /** How long claims live and how long a release may take. */
@@ -37,15 +39,6 @@ export const Timings = Context.Reference("@org/sandbox-core/Claim/Timings", {
     /** Each undo of a release. */
     undo: Duration.seconds(60)
   })
-})
-
-/** Whether anybody is moving the session now. */
-export const liveness = Effect.fnUntraced(function* (claim: Claim | null): Effect.fn.Return<Liveness, never, Host> {
-  if (claim === null) return "free"
-  if (claim.leaseUntil <= (yield* Time.millis)) return "stale"
-  const host = yield* Host
-  if (claim.holder.host !== host.self.host) return "live"
-  return (yield* host.isAlive(claim.holder)) ? "live" : "stale"
 })
 
 /** The inverse of something a phase did. */
@@ -71,6 +64,8 @@ export interface Held {
   readonly kind: Lifecycle.ClaimKind
   /** The row before the claim was first taken; none when this operation created the session. */
   readonly prior: Prior | null
+  /** Whether this operation goes on with what a dead one began, and so cannot know all that was done. */
+  readonly inherited: boolean
   /** The row as of our last write. */
   readonly row: Effect.Effect<Session>
   /** One fenced write. Fails with `ERR_CLAIM_LOST` when the claim is somebody else's by now. */
@@ -147,15 +142,7 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
   if (!options.from.includes(session.state) && !reenters) return yield* conflict(session, kind, operation.id)
   yield* refuseDuringExport(session, operation.id)
 
-  const prior =
-    session.claim === null
-      ? new Prior({
-          state: session.state,
-          provider: session.provider,
-          instance: session.instance,
-          generation: session.generation
-        })
-      : session.claim.prior
+  const prior = priorOf(session)
   const target = options.enter?.(session, prior)
   const move =
     target === undefined || target === session.state
@@ -168,8 +155,29 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
       RequestKnown: (known) => reused(known, operation)
     })
   )
-  return yield* bracket({ acquire, claim, operationId: operation.id }, work)
+  return yield* bracket(
+    { acquire, claim, operationId: operation.id, inherited: !Lifecycle.isSettled(session.state) },
+    work
+  )
 })
+
+/**
+ * What a new claim goes back to when it fails.
+ *
+ * A settled row is its own answer. One that a dead operation left in the middle keeps what that operation recorded; when
+ * even that is gone, a session that nobody ever had is a dead `up`'s.
+ */
+const priorOf = (session: Session): Prior | null => {
+  const settled = Lifecycle.isSettled(session.state)
+  if (!settled && session.claim !== null) return session.claim.prior
+  if (!settled && session.readyAt === null) return null
+  return new Prior({
+    state: session.state,
+    provider: session.provider,
+    instance: session.instance,
+    generation: session.generation
+  })
+}
 
 /** The bracket itself, for whatever write takes the claim. `acquire` must write `claim`, or nothing. */
 export const bracket = <A, R, E, R2>(
@@ -177,13 +185,15 @@ export const bracket = <A, R, E, R2>(
     readonly acquire: Effect.Effect<Session, E, R2>
     readonly claim: ClaimRequest
     readonly operationId: string
+    /** The claim goes on with what a dead operation began. */
+    readonly inherited?: boolean | undefined
   },
   work: Work<A, R>
 ): Effect.Effect<A, E | SandboxError.SandboxError, R | R2 | Ledger> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const row = yield* options.acquire
-      const claimed = yield* hold(row, options.claim, work.verb)
+      const claimed = yield* hold(row, options.claim, { verb: work.verb, inherited: options.inherited ?? false })
       const { held } = claimed
       const finished = yield* Ref.make(Option.none<A>())
       // an interruption that arrives with the last commit comes too late: what is committed is not undone
@@ -211,7 +221,11 @@ interface Claimed {
   readonly lost: Ref.Ref<boolean>
 }
 
-const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, verb: string) {
+const hold = Effect.fnUntraced(function* (
+  row: Session,
+  claim: ClaimRequest,
+  { inherited, verb }: { readonly verb: string; readonly inherited: boolean }
+) {
   const ledger = yield* Ledger
   const timings = yield* Timings
   const operationId = row.claim!.operationId
@@ -267,6 +281,7 @@ const hold = Effect.fnUntraced(function* (row: Session, claim: ClaimRequest, ver
     operationId,
     kind: claim.kind,
     prior: claim.prior,
+    inherited,
     row: Ref.get(current),
     commit,
     move: (to) =>
@@ -338,7 +353,12 @@ const release = Effect.fnUntraced(function* <A, R>(
   })
   const truth = Effect.flatMap(work.settle(held, { error: told, undone }), (change) =>
     withinTime(
-      held.commit({ outcome: { status: "failed", error: recorded(told) }, ...change, release: true }),
+      held.commit({
+        outcome: { status: "failed", error: recorded(told) },
+        ...change,
+        events: [...(change.events ?? []), ...undone.flatMap(undoFailed)],
+        release: true
+      }),
       timings.ledgerWrite
     )
   )
@@ -349,12 +369,21 @@ const release = Effect.fnUntraced(function* <A, R>(
     if (told.code === "ERR_LEDGER_IO") return yield* withCommand(told, `sandbox status ${before.id}`)
     return yield* unsettled(told, before.id, SandboxError.fromCause(settled.cause, held.operationId).message)
   }
-  // still an interruption, and one that says which operation of which session it was
-  if (Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(Cause.combine(cause, Cause.fail(told)))
   const way = recovery(settled.value, "free")
+  if (Cause.hasInterruptsOnly(cause)) {
+    const { cleanupRequired, state } = settled.value
+    const clean = Lifecycle.isSettled(state) && !cleanupRequired && undone.every(({ exit }) => Exit.isSuccess(exit))
+    // still an interruption, and one that says which operation of which session it was, and whether all of it is undone
+    return yield* Effect.failCause(Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, settled.value, way))))
+  }
   const ended = SandboxError.extend(told, { state: settled.value.state })
   return yield* way === null ? ended : withCommand(ended, way.command)
 })
+
+const undoFailed = ({ exit, name }: UndoOutcome): ReadonlyArray<NewEvent> =>
+  Exit.isSuccess(exit)
+    ? []
+    : [{ type: "undo_failed", data: { undo: name, problem: SandboxError.fromCause(exit.cause, null).message } }]
 
 /** Waits for a write no longer than a time, without cutting it short: a write that is under way may still happen. */
 const withinTime = <A, E, R>(write: Effect.Effect<A, E, R>, duration: Duration.Duration) =>

@@ -130,6 +130,8 @@ export interface SessionQuery {
 /** A row that cannot be read; it hides no other. */
 export interface UnreadableRow {
   readonly id: string
+  /** Whose it is, where that can be read. */
+  readonly owner: string | null
   readonly problem: string
 }
 

@@ -37,6 +37,8 @@ export interface DownOptions extends RequestOptions {
   readonly session: string
   /** Take over an operation that is still alive; its work is undone or finished first. */
   readonly force?: boolean | undefined
+  /** Give up work that is nowhere else, on a provider whose halted boxes are gone. */
+  readonly confirmDataLoss?: boolean | undefined
 }
 
 export interface DestroyOptions extends RequestOptions {

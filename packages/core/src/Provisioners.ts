@@ -124,8 +124,15 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
     policy: (typeof policies)[number],
     effect: Effect.Effect<A, ProvisionerError>
   ): Effect.Effect<A, SandboxError.SandboxError> =>
-    Effect.flatMap(CallPolicy, ({ [policy]: { base, cap, limit, retries } }) =>
-      effect.pipe(
+    Effect.flatMap(CallPolicy, ({ [policy]: { base, cap, limit, retries } }) => {
+      // once one try may have been carried out, no later refusal takes that back
+      let mayBeApplied = false
+      const watched = Effect.tapError(effect, ({ outcome }) =>
+        Effect.sync(() => {
+          mayBeApplied ||= outcome === "unknown"
+        })
+      )
+      return watched.pipe(
         Effect.retry(
           Schedule.min([Schedule.exponential(base), Schedule.spaced(cap)]).pipe(
             Schedule.jittered,
@@ -134,11 +141,11 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
             Schedule.while(({ input }) => input.retryable)
           )
         ),
-        Effect.mapError((error) => translate(name, operation, error)),
+        Effect.mapError((error) => translate(name, operation, error, mayBeApplied ? "unknown" : error.outcome)),
         Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.fail(timedOut(name, operation, limit)) }),
         Effect.withSpan(`Provisioner.${name}.${operation}`, { attributes: { "sandbox.provider": name } })
       )
-    )
+    })
 
   /** Runs an effect only where the reference belongs: absence here says nothing about another place. */
   const within = <A>(scope: Scope, operation: string, effect: Effect.Effect<A, SandboxError.SandboxError>) =>
@@ -268,12 +275,17 @@ const advice: { readonly [R in Reason]: string } = {
 }
 
 /** A provider's failure in the words of the output contract. */
-export const translate = (provider: string, operation: string, error: ProvisionerError): SandboxError.SandboxError =>
+export const translate = (
+  provider: string,
+  operation: string,
+  error: ProvisionerError,
+  outcome = error.outcome
+): SandboxError.SandboxError =>
   SandboxError.make(codeOf(operation, error.reason), {
     message: error.message,
     nextStep: advice[error.reason],
     retryable: error.retryable,
-    details: { provider, operation, reason: error.reason, outcome: error.outcome }
+    details: { provider, operation, reason: error.reason, outcome }
   })
 
 const timedOut = (provider: string, operation: string, limit: Duration.Duration) =>

@@ -1,7 +1,7 @@
 /** Records of the ledger as callers see them. */
 import { DateTime, Effect } from "effect"
-import { liveness } from "./Claim.ts"
 import type { Host } from "./Host.ts"
+import { liveness } from "./Liveness.ts"
 import { recovery } from "./Recovery.ts"
 import type * as Results from "./Results.ts"
 import type { Checkpoint, Event, Liveness, Operation, RecordedError, Session } from "./Session.ts"

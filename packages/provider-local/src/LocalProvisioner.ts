@@ -8,6 +8,7 @@ import { Directories, Host } from "@org/sandbox-core/Host"
 import {
   type ExecRequest,
   labelNames,
+  type Observation,
   type ProviderServices,
   Provisioner,
   type ProvisionerShape,
@@ -139,9 +140,13 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     inspect: (ref) =>
       member(
         "inspect",
-        Effect.map(lookup(ref), (box) => ({
-          _tag: box === undefined ? "gone" : box.status === "stopped" ? "stopped" : "running"
-        }))
+        Effect.map(lookup(ref), (box): Observation => {
+          if (box === undefined) return { _tag: "gone" }
+          // some of its processes may have ended and others not: neither up nor halted until the halt is finished
+          return box.status === "stopping"
+            ? { _tag: "unknown", why: "Its halt was not finished; stop or start it again." }
+            : { _tag: box.status }
+        })
       ),
     stop: (ref) => member("stop", change(ref, halt)),
     start: (ref) =>

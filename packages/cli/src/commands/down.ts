@@ -28,10 +28,18 @@ export const down = Command.make(
           details: { field: "session" }
         })
       }
-      if (Option.isNone(session)) return yield* everything(force)
+      if (Option.isNone(session)) {
+        if (!destroy && !confirmDataLoss && Option.isNone(clientRequestId)) return yield* everything(force)
+        return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message:
+            "--all halts, keeping the work: it does not go with --destroy, --confirm-data-loss or --client-request-id",
+          nextStep: "give up sessions one by one with `sandbox destroy`; `sandbox list` shows them",
+          details: { field: "all" }
+        })
+      }
       const options = { session: session.value, force, clientRequestId: Option.getOrUndefined(clientRequestId), wait }
       if (destroy) yield* answer(destroyProgram({ ...options, confirmDataLoss }), Render.destroyed)
-      else yield* answer(program(options), Render.down)
+      else yield* answer(program({ ...options, confirmDataLoss }), Render.down)
     })
 ).pipe(
   Command.withDescription(

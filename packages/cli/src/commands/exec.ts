@@ -28,9 +28,9 @@ export const exec = Command.make(
   ({ argv, cwd, env, session }) =>
     Effect.gen(function* () {
       const stdio = yield* Stdio.Stdio
-      const variables = yield* environment(env)
       const stdin = (yield* stdio.stdinIsTerminal) ? undefined : Stream.orDie(stdio.stdin)
       const passThrough = Effect.gen(function* () {
+        const variables = yield* environment(env)
         const running = yield* program({ session, argv, cwd, env: variables, stdin })
         yield* Stream.runForEach(running.output, ({ bytes, fd }) =>
           write(fd === 1 ? process.stdout : process.stderr, bytes)

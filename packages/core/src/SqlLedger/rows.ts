@@ -28,16 +28,17 @@ const reader = <S extends Schema.Decoder<unknown>>(
   const decode = Schema.decodeUnknownResult(schema)
   return (row: Row): Result.Result<S["Type"], UnreadableRow> => {
     const id = String(row["id"] ?? row["key"] ?? row["session_id"])
+    const owner = typeof row["owner"] === "string" ? row["owner"] : null
     const parsed = Result.try({
       try: () => {
         const record: Record<string, unknown> = {}
         for (const column in row) record[camel(column)] = convert[column]?.(row[column]) ?? row[column] ?? null
         return derive === undefined ? record : Object.assign(record, derive(row))
       },
-      catch: (cause) => ({ id, problem: String(cause) })
+      catch: (cause) => ({ id, owner, problem: String(cause) })
     })
     return Result.flatMap(parsed, (value) =>
-      Result.mapError(decode(value), (error) => ({ id, problem: String(error) }))
+      Result.mapError(decode(value), (error) => ({ id, owner, problem: String(error) }))
     )
   }
 }

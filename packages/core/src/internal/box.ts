@@ -1,6 +1,6 @@
 /** Making, starting and removing the box of a session, as phases of an operation that holds its claim. */
-import { Duration, Effect } from "effect"
-import type { Held } from "../Claim.ts"
+import { Duration, Effect, Exit } from "effect"
+import type { Held, UndoOutcome } from "../Claim.ts"
 import { Ledger } from "../Ledger.ts"
 import { labelNames, type ProvisionIntent } from "../Provisioner.ts"
 import { type Backend, CallPolicy, type Target } from "../Provisioners.ts"
@@ -53,6 +53,23 @@ const labels = (ledgerId: string, row: Session, key: string): Readonly<Record<st
   ...(row.expiresAt === null ? {} : { [labelNames.expiresAt]: String(row.expiresAt) })
 })
 
+/** A create that is asked for again may happen as late as one that is asked for first. */
+const prolonged = Effect.fnUntraced(function* (intent: Intent) {
+  const { provision } = yield* CallPolicy
+  return new Intent({ ...intent, deadline: (yield* Time.millis) + Duration.toMillis(provision.limit) })
+})
+
+const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
+  held.onRollback({
+    name: destroyUndo,
+    run: backend.destroy(target),
+    evenIfLost: (current) =>
+      current === null ||
+      current.state === "tearing_down" ||
+      current.state === "destroyed" ||
+      current.generation > keyGeneration(target.key)
+  })
+
 /**
  * A new box for the session: the intent is committed, then the provider asked, then the reference committed.
  *
@@ -71,7 +88,7 @@ export const make = Effect.fnUntraced(function* <R, R2>(
   const ledger = yield* Ledger
   const before = yield* held.row
   const inherited = before.state === "provisioning" ? yield* openIntent(before) : undefined
-  const intent = inherited ?? (yield* newIntent(before, yield* options.scope))
+  const intent = inherited === undefined ? yield* newIntent(before, yield* options.scope) : yield* prolonged(inherited)
   if (inherited === undefined) {
     const set = yield* options.set
     const move = before.state === "provisioning" ? undefined : yield* held.move("provisioning")
@@ -81,18 +98,12 @@ export const make = Effect.fnUntraced(function* <R, R2>(
       set: { ...set, generation: intent.generation, instance: null },
       intents: [intent]
     })
+  } else {
+    yield* held.commit({ phase: "intent", intents: [intent] })
   }
   const row = yield* held.row
   // registered before the call: an interrupted create may have made a box that only its key finds
-  yield* held.onRollback({
-    name: destroyUndo,
-    run: backend.destroy({ scope: intent.scope, key: intent.key, ref: null }),
-    evenIfLost: (current) =>
-      current === null ||
-      current.state === "tearing_down" ||
-      current.state === "destroyed" ||
-      current.generation > intent.generation
-  })
+  yield* destroyOnRollback(held, backend, { scope: intent.scope, key: intent.key, ref: null })
   const request: ProvisionIntent = {
     key: intent.key,
     scope: intent.scope,
@@ -110,18 +121,33 @@ export const make = Effect.fnUntraced(function* <R, R2>(
   return ref
 })
 
-/** Brings an existing box to run; `false` when it is gone. What was started is stopped again on rollback. */
+/**
+ * Brings an existing box to run; `false` when it is gone.
+ *
+ * On rollback a box that only a dead attempt had made is removed, and one that was halted before is halted again, whoever
+ * started it.
+ */
 export const wake = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+  const { prior } = held
+  const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
+  if (prior === null || prior.instance === null) {
+    yield* destroyOnRollback(held, backend, { scope: ref.scope, key: ref.key, ref })
+  }
+  const haltOnRollback =
+    prior === null || prior.instance === null || wasUp
+      ? Effect.void
+      : held.onRollback({ name: stopUndo, run: backend.stop(ref) })
   const seen = yield* backend.inspect(ref)
   switch (seen._tag) {
     case "running":
+      yield* haltOnRollback
       return true
     case "gone":
       return false
     case "unknown":
       return yield* notSeen(backend.name, seen.why)
     case "stopped":
-      yield* held.onRollback({ name: stopUndo, run: backend.stop(ref) })
+      yield* haltOnRollback
       yield* held.phase("start", backend.start(ref))
       return true
   }
@@ -165,11 +191,19 @@ export const targets = Effect.fnUntraced(function* (row: Session) {
  *
  * A create whose answer never came may still happen: its intent stays open, and gc looks again until its deadline.
  */
-export const finished = Effect.fnUntraced(function* (row: Session, error: SandboxError.SandboxError) {
-  const answered = row.instance !== null || error.details?.["outcome"] === "not_applied"
+export const finished = Effect.fnUntraced(function* (held: Held, error: SandboxError.SandboxError) {
+  const row = yield* held.row
+  const refused = error.details?.["outcome"] === "not_applied" && !held.inherited
+  const answered = row.instance !== null || refused
   if (!answered) return []
   const { intents } = yield* (yield* Ledger).history(row.id)
   return intents
     .filter((intent) => intent.generation === row.generation && intent.status !== "closed")
     .map((intent) => new Intent({ ...intent, status: "closed" }))
 })
+
+/** Whether a box of the session's newest generation may be left after the undos of a failed operation. */
+export const isLeft = (row: Session, undone: ReadonlyArray<UndoOutcome>): boolean => {
+  const removal = undone.find(({ name }) => name === destroyUndo)
+  return removal === undefined ? row.instance !== null : Exit.isFailure(removal.exit)
+}

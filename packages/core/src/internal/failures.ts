@@ -2,6 +2,9 @@
 import { Effect } from "effect"
 import type { OperationRequest, RequestKnown } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
+import { recovery } from "../Recovery.ts"
+import type { Recovery } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { RecordedError, type Session } from "../Session.ts"
 import * as Time from "../Time.ts"
@@ -36,6 +39,17 @@ export const withCommand = (error: SandboxError.SandboxError, command: string) =
   error.nextStep.includes("`")
     ? error
     : SandboxError.extend(error, { nextStep: `${error.nextStep}; then go on with \`${command}\`` })
+
+/** An interruption that could not undo everything it had begun. */
+export const notUndone = (error: SandboxError.SandboxError, row: Session, way: Recovery | null) =>
+  SandboxError.make("ERR_RECOVERY_REQUIRED", {
+    message: `the operation was interrupted, and not all that it had begun could be undone: ${row.name} is ${row.state}`,
+    nextStep: `run \`${way?.command ?? `sandbox status ${row.id}`}\``,
+    operationId: error.operationId,
+    sessionId: row.id,
+    state: row.state,
+    details: { ...error.details, after: error.code }
+  })
 
 /** A failure whose consequences could not be recorded: the claim stays, and recovery has to look. */
 export const unsettled = (error: SandboxError.SandboxError, sessionId: string, why: string) =>
@@ -74,10 +88,14 @@ export const conflict = Effect.fnUntraced(function* (
   const { acquiredAt, holder, kind: theirs } = row.claim
   const age = seconds((yield* Time.millis) - acquiredAt)
   const switching = theirs === "switch" && kind === "switch"
+  const dead = (yield* liveness(row.claim)) === "stale" ? recovery(row, "stale") : null
   return yield* SandboxError.make(switching ? "ERR_ALREADY_SWITCHING" : "ERR_OPERATION_CONFLICT", {
     ...about,
     message: `${theirs} has been moving ${row.name} for ${age} s (pid ${holder.pid})`,
-    nextStep: `wait for it and try again; \`sandbox down ${row.id} --force\` takes the session over`,
+    nextStep:
+      dead === null
+        ? `wait for it and try again; \`sandbox down ${row.id} --force\` takes the session over`
+        : `it is dead; run \`${dead.command}\``,
     details: { claim: { kind: theirs, age_s: age, since: acquiredAt, holder } }
   })
 })

@@ -54,6 +54,7 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
     move: yield* held.move("persisting"),
     set: {
       instance: kept?.ref ?? null,
+      cleanupRequired: false,
       stoppedAt: now,
       // what was seen of a running box says nothing about a halted one
       health: null
@@ -123,8 +124,11 @@ export const settle = Effect.fnUntraced(function* (held: Held, failure: Failure)
 /** A box that runs is as it was before; one that is halted is halted, unsaved; one that cannot be seen stays in `stopping`. */
 const settleStop = Effect.fnUntraced(function* (held: Held, row: Session, set: SessionPatch) {
   if (row.instance === null) return { set }
-  const backend = yield* (yield* Provisioners).get(row.provider)
-  const seen = yield* backend.inspect(row.instance)
+  const { instance: ref } = row
+  const seen = yield* (yield* Provisioners).get(row.provider).pipe(
+    Effect.flatMap((backend) => backend.inspect(ref)),
+    Effect.catch((error) => Effect.succeed({ _tag: "unknown" as const, why: error.message }))
+  )
   if (seen._tag === "unknown") return { set }
   if (seen._tag === "running") {
     const { prior } = held

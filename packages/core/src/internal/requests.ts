@@ -1,10 +1,10 @@
 /** Idempotency: what a client request id stood for, and what became of it. */
 import { Effect, Option, Stream } from "effect"
-import { liveness } from "../Claim.ts"
 import { Hasher } from "../Hasher.ts"
 import type { Host } from "../Host.ts"
 import { Ids } from "../Ids.ts"
 import { Ledger, type OperationRequest } from "../Ledger.ts"
+import { liveness } from "../Liveness.ts"
 import type { RequestOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
 import { recovery } from "../Recovery.ts"

@@ -31,7 +31,7 @@ export const find = Effect.fnUntraced(function* (reference: string) {
       nextStep: "run the command as its owner (--principal); your own sessions: `sandbox list`"
     })
   }
-  const [damaged] = unreadable
+  const damaged = unreadable.find((row) => row.owner === owner)
   if (damaged !== undefined) {
     return yield* SandboxError.make("ERR_LEDGER_CORRUPT", {
       message: `the record of ${damaged.id} is damaged and was left untouched: ${damaged.problem}`,

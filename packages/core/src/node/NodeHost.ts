@@ -25,12 +25,19 @@ const linuxStartedAt = (pid: number): string | undefined =>
 
 const psStartedAt = (pid: number): Effect.Effect<string | undefined> =>
   Effect.callback((resume) => {
-    execFile("ps", ["-o", "stat=,lstart=", "-p", String(pid)], { env: { LC_ALL: "C" } }, (error, stdout) => {
-      const text = stdout.trim()
-      resume(
-        Effect.succeed(error !== null || text === "" || text.startsWith("Z") ? undefined : text.replace(/^\S+\s+/, ""))
-      )
-    })
+    execFile(
+      "ps",
+      ["-o", "stat=,lstart=", "-p", String(pid)],
+      { env: { LC_ALL: "C", TZ: "UTC", PATH: process.env["PATH"] ?? "" } },
+      (error, stdout) => {
+        const text = stdout.trim()
+        resume(
+          Effect.succeed(
+            error !== null || text === "" || text.startsWith("Z") ? undefined : text.replace(/^\S+\s+/, "")
+          )
+        )
+      }
+    )
   })
 
 const startedAt = (pid: number): Effect.Effect<string | undefined> =>
@@ -62,6 +69,9 @@ const isAbsent = (pid: number): boolean => {
   }
 }
 
+/** The token of a process whose start time nobody could learn: it lives as long as its pid does. */
+const unknownStart = "unknown"
+
 export const layerHost: Layer.Layer<Host, SandboxError.SandboxError> = Layer.effect(
   Host,
   Effect.gen(function* () {
@@ -75,7 +85,7 @@ export const layerHost: Layer.Layer<Host, SandboxError.SandboxError> = Layer.eff
     const self = new Holder({
       host: Option.getOrElse(override, hostId),
       pid: process.pid,
-      startedAt: (yield* startedAt(process.pid)) ?? "unknown"
+      startedAt: (yield* startedAt(process.pid)) ?? unknownStart
     })
     return {
       self,
@@ -85,7 +95,9 @@ export const layerHost: Layer.Layer<Host, SandboxError.SandboxError> = Layer.eff
       isAlive: (holder) =>
         Effect.map(startedAt(holder.pid), (token) =>
           // no token is a zombie, or a process that hidepid hides from us, which only a signal can tell from none
-          token === undefined ? !isAbsent(holder.pid) && !isZombie(holder.pid) : token === holder.startedAt
+          token === undefined || holder.startedAt === unknownStart
+            ? !isAbsent(holder.pid) && !isZombie(holder.pid)
+            : token === holder.startedAt
         )
     }
   })

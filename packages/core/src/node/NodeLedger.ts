@@ -63,20 +63,23 @@ const create = Effect.fnUntraced(function* (file: string) {
     )
   )
   const publish = io(file, () => {
-    for (const path of [staged, dirname(file)]) {
-      const fd = openSync(path, "r")
-      fsyncSync(fd)
-      closeSync(fd)
-    }
+    syncPath(staged)
     try {
       linkSync(staged, file)
     } catch (cause) {
       // another process made the ledger first: its file stands
       if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw cause
     }
+    syncPath(dirname(file))
   })
   yield* Effect.ensuring(Effect.andThen(initialise, publish), Effect.ignore(io(file, () => removeStaged(staged))))
 })
+
+const syncPath = (path: string): void => {
+  const fd = openSync(path, "r")
+  fsyncSync(fd)
+  closeSync(fd)
+}
 
 const siblings = (file: string): ReadonlyArray<string> =>
   readdirSync(dirname(file)).filter((name) => name.startsWith(`${basename(file)}.`))
@@ -152,4 +155,12 @@ const layerPostgres = (url: string): Layer.Layer<Ledger, SandboxError.SandboxErr
   )
 }
 
-const withoutPassword = (url: string): string => url.replace(/^(\w+:\/\/[^/@:]*):[^@/]*@/, "$1@")
+/** How messages name the server: without anything that could be a secret. */
+const withoutPassword = (text: string): string => {
+  if (!URL.canParse(text)) return "PostgreSQL"
+  const url = new URL(text)
+  url.password = ""
+  url.search = ""
+  url.hash = ""
+  return url.href
+}

@@ -8,8 +8,10 @@ import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { tearDown } from "../internal/teardown.ts"
+import { count, nothingUnsaved } from "../internal/unsaved.ts"
 import type { OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
 import type { DestroyOptions } from "../Options.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { DestroyResult } from "../Results.ts"
@@ -39,7 +41,9 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
   }
   if (decision._tag === "refuse" && !forget) return yield* refused(decision.code, session, "destroy")
   // a session that somebody is moving is refused by the claim, before anything of it is looked at
-  if (!confirmDataLoss && (yield* Claim.liveness(session.claim)) !== "live") yield* nothingUnsaved(session, true)
+  if (!confirmDataLoss && (yield* liveness(session.claim)) !== "live") yield* nothingUnsaved(session, "destroy")
+  // a provider that cannot be called at all is a refusal now, and a half-done teardown later
+  if (!forget) yield* (yield* Provisioners).get(session.provider)
   return yield* remove(session, before.operation, { confirmDataLoss, force, forget, noPersist })
 })
 
@@ -89,7 +93,7 @@ export const remove = Effect.fnUntraced(function* (
         const row = yield* held.row
         if (row.state !== "tearing_down") {
           // looked at again under the claim, with nothing running any more
-          if (!options.confirmDataLoss) yield* nothingUnsaved(row, entered === row.state)
+          if (!options.confirmDataLoss) yield* nothingUnsaved(row, "destroy", entered !== row.state)
           yield* held.commit({ move: yield* held.move("tearing_down") })
         }
         const { change, destroyedAt } = yield* tearDown(held)
@@ -112,40 +116,6 @@ const entrance = (row: Session, prior: Prior | null): State => {
       return halting.entrance(row, prior)
   }
 }
-
-/** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
-const mayHaveWork = (session: Session): boolean =>
-  session.instance !== null && session.readyAt !== null && session.state !== "tearing_down"
-
-/** Refuses while the checkout holds work that is nowhere else; `untouched` says whether anything was done already. */
-const nothingUnsaved = Effect.fnUntraced(function* (session: Session, untouched: boolean) {
-  if (session.instance === null || !mayHaveWork(session)) return
-  const backend = yield* (yield* Provisioners).get(session.provider)
-  if (!backend.capabilities.includes("workspace")) return
-  const unconfirmed = (what: string) =>
-    SandboxError.make(untouched ? "ERR_DATA_LOSS_UNCONFIRMED" : "ERR_DESTROY_FAILED", {
-      message: `${session.name}: ${what}`,
-      nextStep: `commit and push it, or give it up with \`sandbox destroy ${session.id}${session.state === "ready" ? " --force" : ""} --confirm-data-loss\``,
-      retryable: false,
-      sessionId: session.id,
-      state: session.state,
-      details: { worktree: session.workspacePath }
-    })
-  const seen = yield* backend.workspaceStatus(session.instance).pipe(
-    // with the box went whatever was in it
-    Effect.catchIf(
-      (error) => error.details?.["reason"] === "NotFound",
-      () => Effect.succeed({ present: false, dirtyFiles: 0, unpublishedCommits: 0 })
-    ),
-    Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
-  )
-  if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
-  return yield* unconfirmed(
-    `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
-  )
-})
-
-const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
 
 /** The way out of a row whose provider is gone for good: every step is recorded, and no provider is asked. */
 const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {

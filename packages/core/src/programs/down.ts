@@ -6,8 +6,11 @@ import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { tearDown } from "../internal/teardown.ts"
+import { nothingUnsaved } from "../internal/unsaved.ts"
 import { Ledger, type OperationRequest } from "../Ledger.ts"
+import { liveness } from "../Liveness.ts"
 import type { DownOptions } from "../Options.ts"
+import { Provisioners } from "../Provisioners.ts"
 import type { DownResult } from "../Results.ts"
 import type { Session } from "../Session.ts"
 import * as View from "../View.ts"
@@ -25,7 +28,10 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
     const replayed = before.operation.result as unknown as Halted
     return { ...replayed, stateTransitions: yield* transitions(session.id), replayed: true as const }
   }
-  if (session.claim === null && nothingToDo(session)) return yield* already(session)
+  if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session)) return yield* already(session)
+  const backend = yield* (yield* Provisioners).get(session.provider)
+  // where halting destroys, what is not saved elsewhere goes with the box
+  if (backend.haltIsTerminal && options.confirmDataLoss !== true) yield* nothingUnsaved(session, "down")
   const result = yield* halt(session, before.operation, options.force ?? false)
   const answer: DownResult = { ...result, stateTransitions: yield* transitions(session.id) }
   return answer
@@ -100,7 +106,7 @@ const transitions = Effect.fnUntraced(function* (sessionId: string) {
 const nothingToDo = (session: Session): boolean =>
   session.state === "stopped" ||
   session.state === "destroyed" ||
-  (session.state === "failed" && session.instance === null)
+  (session.state === "failed" && (session.instance === null || session.readyAt === null))
 
 const already = Effect.fnUntraced(function* (session: Session) {
   const { checkpoints, events } = yield* (yield* Ledger).history(session.id)
@@ -114,7 +120,7 @@ const already = Effect.fnUntraced(function* (session: Session) {
     persistedAt: View.isoOrNull(session.persistedAt),
     checkpoint: View.lastCheckpoint(checkpoints),
     stateTransitions: View.transitions(events),
-    warnings: session.cleanupRequired ? ["a box may have been left by the failed up: `sandbox gc` looks for it"] : []
+    warnings: session.cleanupRequired ? ["a box may have been left: `sandbox gc` looks for it and removes it"] : []
   }
   return answer
 })

@@ -1,7 +1,7 @@
 /** `exec`: a command in a session's box. */
 import { Effect } from "effect"
-import { liveness } from "../Claim.ts"
 import * as sessions from "../internal/sessions.ts"
+import { liveness } from "../Liveness.ts"
 import type { ExecRequest } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
 import { recovery } from "../Recovery.ts"

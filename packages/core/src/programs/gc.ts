@@ -11,6 +11,7 @@ import { recorded } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
 import type { GcOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
 import { Provisioners } from "../Provisioners.ts"
@@ -67,7 +68,7 @@ const deadOperations = Effect.fnUntraced(function* (options: GcOptions) {
   const { sessions } = yield* (yield* Ledger).sessions({ owner, endedAfter: Number.MAX_SAFE_INTEGER })
   const findings: Array<Finding> = []
   for (const session of sessions) {
-    const status = yield* Claim.liveness(session.claim)
+    const status = yield* liveness(session.claim)
     if (status === "live" || now - session.updatedAt < (options.olderThan ?? 0)) continue
     if (status === "free" && Lifecycle.isSettled(session.state) && !session.cleanupRequired) continue
     const died = session.claim === null ? "" : `${session.claim.kind} died in phase ${session.claim.phase}; `
@@ -199,7 +200,7 @@ const idleSession = Effect.fnUntraced(function* (sessionId: string) {
   const found = yield* (yield* Ledger).session(sessionId)
   const session = found._tag === "Some" ? found.value : undefined
   if (session === undefined || session.owner !== (yield* Principal)) return undefined
-  return (yield* Claim.liveness(session.claim)) === "free" && Lifecycle.isSettled(session.state) ? session : undefined
+  return (yield* liveness(session.claim)) === "free" && Lifecycle.isSettled(session.state) ? session : undefined
 })
 
 /** Creates that were never answered. */

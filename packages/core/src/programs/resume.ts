@@ -1,5 +1,5 @@
 /** `resume`: brings a session that is halted, broken or half-made back to `ready`. */
-import { Effect, Exit } from "effect"
+import { Effect } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
 import { recorded } from "../internal/failures.ts"
@@ -131,25 +131,30 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   if (prior === null) return yield* settleFailedUp(held, failure)
   const lastError = recorded(failure.error)
   if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
-  const failedUndo = (wanted: string) =>
-    failure.undone.some(({ exit, name }) => name === wanted && Exit.isFailure(exit))
+  // a session that never was ready holds no name while it is failed
+  const reservedName = row.readyAt === null ? null : row.reservedName
   if (prior.instance === null) {
-    const left = failedUndo(box.destroyUndo)
+    const touched = failure.undone.some(({ name }) => name === box.destroyUndo)
+    if (!touched && row.instance === null)
+      return { move: yield* held.move(prior.state), set: { reservedName, lastError } }
+    const left = box.isLeft(row, failure.undone)
     return {
       move: yield* held.move(left ? "failed" : prior.state),
       set: {
+        reservedName,
         instance: left ? row.instance : null,
         workspacePath: left ? row.workspacePath : null,
         cleanupRequired: left,
         lastError
       },
-      intents: left ? [] : yield* box.finished(row, failure.error)
+      intents: left ? [] : yield* box.finished(held, failure.error)
     }
   }
   const seen = yield* backend.inspect(prior.instance)
   if (seen._tag === "gone") return yield* lost(held, lastError)
   const wasUp = prior.state === "ready" || prior.state === "completed"
-  const asBefore = wasUp ? seen._tag === "running" : !failedUndo(box.stopUndo)
+  const untouched = !held.inherited && !failure.undone.some(({ name }) => name === box.stopUndo)
+  const asBefore = wasUp ? seen._tag === "running" : seen._tag === "stopped" || (seen._tag === "unknown" && untouched)
   return { move: yield* held.move(asBefore ? prior.state : "failed"), set: { lastError } }
 })
 

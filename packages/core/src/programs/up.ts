@@ -1,5 +1,5 @@
 /** `up`: a new session of a repository at a branch, ready to work in. */
-import { Effect, Exit, Path, Result } from "effect"
+import { Effect, Path, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
@@ -8,6 +8,7 @@ import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
 import type { UpOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
@@ -119,8 +120,7 @@ const resolved = Effect.fnUntraced(function* (row: Session, source: Repository.S
 /** The truth after a failed up: nothing is left, or it says that something may be. */
 export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
   const row = yield* held.row
-  const removed = failure.undone.find(({ name }) => name === box.destroyUndo)
-  const left = removed !== undefined && Exit.isFailure(removed.exit)
+  const left = box.isLeft(row, failure.undone)
   const change: Change = {
     move: yield* held.move("failed"),
     set: {
@@ -131,7 +131,7 @@ export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, fai
       cleanupRequired: left,
       lastError: recorded(failure.error)
     },
-    intents: left ? [] : yield* box.finished(row, failure.error)
+    intents: left ? [] : yield* box.finished(held, failure.error)
   }
   return change
 })
@@ -151,7 +151,7 @@ const replay = Effect.fnUntraced(function* (operation: Operation, session: Sessi
   if (session.state === "ready" || session.state === "completed") {
     return { ...(operation.result as unknown as UpResult), replayed: true as const }
   }
-  const way = recovery(session, yield* Claim.liveness(session.claim))
+  const way = recovery(session, yield* liveness(session.claim))
   const onward = session.state === "destroyed" ? "sandbox up" : `sandbox resume ${session.id}`
   return yield* SandboxError.make("ERR_NOT_READY", {
     message: `this request made ${session.name}, which is ${session.state} now`,
@@ -169,7 +169,7 @@ const replay = Effect.fnUntraced(function* (operation: Operation, session: Sessi
 
 const nameTaken = Effect.fnUntraced(function* ({ holder }: NameTaken, operationId: string) {
   const now = yield* Time.millis
-  const way = recovery(holder, yield* Claim.liveness(holder.claim))
+  const way = recovery(holder, yield* liveness(holder.claim))
   const command = way?.command ?? `sandbox ${holder.state === "stopped" ? "resume" : "status"} ${holder.id}`
   return yield* SandboxError.make("ERR_NAME_TAKEN", {
     message: `the name ${holder.name} is held by ${holder.id}, which is ${holder.state} (${holder.repository}, branch ${holder.branch ?? "not known yet"})`,

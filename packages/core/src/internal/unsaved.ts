@@ -1,0 +1,48 @@
+/** Whether work would be lost with a box. */
+import { Effect } from "effect"
+import { Provisioners } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { Session } from "../Session.ts"
+
+/** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
+const mayHaveWork = (session: Session): boolean =>
+  session.instance !== null && session.readyAt !== null && session.state !== "tearing_down"
+
+/**
+ * Refuses while the checkout holds work that is nowhere else.
+ *
+ * `begun`: the operation has done something already, so that it fails and is not merely refused.
+ */
+export const nothingUnsaved = Effect.fnUntraced(function* (
+  session: Session,
+  verb: "down" | "destroy",
+  begun: boolean = false
+) {
+  if (session.instance === null || !mayHaveWork(session)) return
+  const backend = yield* (yield* Provisioners).get(session.provider)
+  if (!backend.capabilities.includes("workspace")) return
+  const unconfirmed = (what: string) =>
+    SandboxError.make(begun ? "ERR_DESTROY_FAILED" : "ERR_DATA_LOSS_UNCONFIRMED", {
+      message: `${session.name}: ${what}`,
+      nextStep: `commit and push it, or give it up with \`sandbox ${verb} ${session.id}${verb === "destroy" && session.state === "ready" ? " --force" : ""} --confirm-data-loss\``,
+      retryable: false,
+      sessionId: session.id,
+      state: session.state,
+      details: { worktree: session.workspacePath }
+    })
+  const seen = yield* backend.workspaceStatus(session.instance).pipe(
+    // with the box went whatever was in it
+    Effect.catchIf(
+      (error) => error.details?.["reason"] === "NotFound",
+      () => Effect.succeed({ present: false, dirtyFiles: 0, unpublishedCommits: 0 })
+    ),
+    Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
+  )
+  if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
+  return yield* unconfirmed(
+    `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
+  )
+})
+
+/** A number with its noun. */
+export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
