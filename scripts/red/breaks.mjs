@@ -328,7 +328,7 @@ export const breaks = [
     invariant: "29",
     why: "a second down starts over",
     file: `${core}/programs/down.ts`,
-    edits: [["if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session))", "if (false)"]],
+    edits: [['if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session))', "if (false)"]],
     tests: persist,
     only: "I-29 "
   },
@@ -391,7 +391,9 @@ export const breaks = [
     invariant: "36",
     why: "a rollback keeps its claim",
     file: `${core}/Claim.ts`,
-    edits: [["undone.flatMap(undoFailed)],\n        release: true", "undone.flatMap(undoFailed)],\n        release: false"]],
+    edits: [
+      ["undone.flatMap(undoFailed)],\n        release: true", "undone.flatMap(undoFailed)],\n        release: false"]
+    ],
     tests: claims,
     only: "I-36 "
   },
