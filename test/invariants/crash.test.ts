@@ -150,7 +150,7 @@ for (const database of databases) {
               assert.isTrue(Lifecycle.isSettled(session.state), session.state)
               const expected = session.state === "destroyed" || session.state === "failed" ? 0 : 1
               assert.strictEqual(world.cloud.boxes.size, expected, session.state)
-              assert.deepStrictEqual(yield* world.ledger.openIntents, [])
+              assert.deepStrictEqual((yield* world.ledger.openIntents).records, [])
               yield* historyIsConsistent(world)
             })
           )

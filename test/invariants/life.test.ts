@@ -212,7 +212,7 @@ for (const database of databases) {
         assert.strictEqual(world.cloud.boxes.size, 0)
         yield* TestClock.adjust("13 minutes")
         yield* gc({}).pipe(as(world, { pid: 3 }))
-        assert.deepStrictEqual(yield* world.ledger.openIntents, [])
+        assert.deepStrictEqual((yield* world.ledger.openIntents).records, [])
       })
     )
 
@@ -318,13 +318,13 @@ for (const database of databases) {
         const row = yield* only(world)
         assert.strictEqual(row.state, "destroyed")
         assert.isNull(row.reservedName)
-        const [orphan] = yield* world.ledger.openOrphans
+        const [orphan] = (yield* world.ledger.openOrphans).records
         assert.deepInclude(orphan, { sessionId, reason: "abandoned", provider: "memory" })
         for (const op of ["scope", "inspect", "stop", "destroy", "workspace.status"] as const) {
           yield* world.faults.always(op, Faults.ok)
         }
         yield* gc({}).pipe(as(world))
-        assert.deepStrictEqual(yield* world.ledger.openOrphans, [])
+        assert.deepStrictEqual((yield* world.ledger.openOrphans).records, [])
         assert.strictEqual(world.cloud.boxes.size, 0)
       })
     )
@@ -364,7 +364,7 @@ for (const database of databases) {
         assert.strictEqual(error.code, "ERR_WORKSPACE_FAILED")
         assert.strictEqual(error.state, "failed")
         assert.strictEqual(world.cloud.boxes.size, 0)
-        assert.deepStrictEqual(yield* world.ledger.openIntents, [])
+        assert.deepStrictEqual((yield* world.ledger.openIntents).records, [])
         const [shown] = (yield* list().pipe(as(world))).sessions
         assert.strictEqual(shown?.state, "failed")
         assert.isNull(shown?.claim)

@@ -141,6 +141,12 @@ export interface SessionPage {
   readonly unreadable: ReadonlyArray<UnreadableRow>
 }
 
+/** Records of every session, oldest first, with those that cannot be read apart. */
+export interface Records<A> {
+  readonly records: ReadonlyArray<A>
+  readonly unreadable: ReadonlyArray<UnreadableRow>
+}
+
 /** Everything recorded about one session beside its row, oldest first. */
 export interface SessionHistory {
   readonly events: ReadonlyArray<Event>
@@ -165,9 +171,9 @@ export class Ledger extends Context.Service<
       readonly clientRequestId: string
     }) => Effect.Effect<Option.Option<Operation>, SandboxError>
     /** Intents that may still have a box: status `open`, of every session. */
-    readonly openIntents: Effect.Effect<ReadonlyArray<Intent>, SandboxError>
+    readonly openIntents: Effect.Effect<Records<Intent>, SandboxError>
     /** Orphans that nobody resolved yet, of every session. */
-    readonly openOrphans: Effect.Effect<ReadonlyArray<Orphan>, SandboxError>
+    readonly openOrphans: Effect.Effect<Records<Orphan>, SandboxError>
 
     /** Creates a session with its name, its operation and its claim. */
     readonly reserve: (reservation: Reservation) => Effect.Effect<Session, NameTaken | RequestKnown | SandboxError>

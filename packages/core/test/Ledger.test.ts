@@ -277,8 +277,8 @@ for (const database of databases) {
           assert.deepStrictEqual(history.intents, [intent])
           assert.deepStrictEqual(history.orphans, [orphan])
           assert.deepStrictEqual(history.checkpoints, [checkpoint])
-          assert.isTrue((yield* store.openIntents).some((open) => open.key === key))
-          assert.isTrue((yield* store.openOrphans).some((open) => open.id === orphan.id))
+          assert.isTrue((yield* store.openIntents).records.some((open) => open.key === key))
+          assert.isTrue((yield* store.openOrphans).records.some((open) => open.id === orphan.id))
 
           // a second checkpoint of the same id cannot be: nothing else of that change may stay
           const refused = yield* Effect.flip(
@@ -299,8 +299,8 @@ for (const database of databases) {
               release: true
             }
           })
-          assert.isFalse((yield* store.openIntents).some((open) => open.key === key))
-          assert.isFalse((yield* store.openOrphans).some((open) => open.id === orphan.id))
+          assert.isFalse((yield* store.openIntents).records.some((open) => open.key === key))
+          assert.isFalse((yield* store.openOrphans).records.some((open) => open.id === orphan.id))
         })
       )
 
@@ -375,6 +375,15 @@ for (const database of databases) {
           assert.deepStrictEqual(
             page.unreadable.map(({ id }) => id),
             [bad.id]
+          )
+          const intents = yield* store.openIntents
+          yield* sql`INSERT INTO intents (key, session_id, generation, provider, scope, name, status, deadline, created_at)
+            VALUES (${`${bad.id}.g9`}, ${bad.id}, 9, 'memory', '', 'box', 'open', 1, 1)`
+          const withBad = yield* store.openIntents
+          assert.deepStrictEqual(withBad.records, intents.records)
+          assert.deepStrictEqual(
+            withBad.unreadable.map(({ id }) => id),
+            [`${bad.id}.g9`]
           )
           const refused = yield* Effect.flip(store.session(bad.id))
           assert.strictEqual(refused.code, "ERR_LEDGER_CORRUPT")

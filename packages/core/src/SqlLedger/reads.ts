@@ -1,7 +1,7 @@
 /** The reads of a ledger: single statements, no locks. */
 import { Effect, Result } from "effect"
 import type { SqlError, Statement } from "effect/sql"
-import type { Ledger, SessionQuery, UnreadableRow } from "../Ledger.ts"
+import type { Ledger, Records, SessionQuery, UnreadableRow } from "../Ledger.ts"
 import type { Database } from "./database.ts"
 import { endedAt } from "./migrations.ts"
 import * as Rows from "./rows.ts"
@@ -62,24 +62,33 @@ export const make = (db: Database): Reads => {
     sessions: (query) =>
       sql<Rows.Row>`SELECT * FROM sessions WHERE ${matches(query)} ORDER BY created_at DESC, id DESC`.pipe(
         Effect.map((rows) => {
-          const read = rows.map(Rows.toSession)
-          return {
-            sessions: read.filter(Result.isSuccess).map((row) => row.success),
-            unreadable: read.filter(Result.isFailure).map((row) => row.failure)
-          }
+          const { records: sessions, unreadable } = apart(rows, Rows.toSession)
+          return { sessions, unreadable }
         }),
         failure("sessions"),
         Effect.withSpan("Ledger.sessions")
       ),
     history: (sessionId) => failure("history")(history(sessionId)),
     request: (key) => failure("request")(db.request(key)),
-    openIntents: records(
-      sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`,
-      Rows.toIntent
-    ).pipe(failure("openIntents")),
-    openOrphans: records(
-      sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`,
-      Rows.toOrphan
-    ).pipe(failure("openOrphans"))
+    openIntents: sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`.pipe(
+      Effect.map((rows) => apart(rows, Rows.toIntent)),
+      failure("openIntents")
+    ),
+    openOrphans: sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`.pipe(
+      Effect.map((rows) => apart(rows, Rows.toOrphan)),
+      failure("openOrphans")
+    )
+  }
+}
+
+/** What can be read, and what cannot: one damaged row hides no other. */
+const apart = <A>(
+  rows: ReadonlyArray<Rows.Row>,
+  read: (row: Rows.Row) => Result.Result<A, UnreadableRow>
+): Records<A> => {
+  const results = rows.map(read)
+  return {
+    records: results.filter(Result.isSuccess).map((row) => row.success),
+    unreadable: results.filter(Result.isFailure).map((row) => row.failure)
   }
 }

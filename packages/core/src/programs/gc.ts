@@ -9,7 +9,7 @@ import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
 import { recorded } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
-import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
+import { type Change, Ledger, type OperationRequest, type UnreadableRow } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
 import type { GcOptions } from "../Options.ts"
@@ -40,7 +40,12 @@ interface Finding {
  * ledger. One thing that cannot be put right does not stop the others.
  */
 export const gc = Effect.fn("gc")(function* (options: GcOptions = {}) {
-  const findings = [...(yield* deadOperations(options)), ...(yield* openIntents(options)), ...(yield* openOrphans)]
+  const unreadable: Array<UnreadableRow> = []
+  const findings = [
+    ...(yield* deadOperations(options, unreadable)),
+    ...(yield* openIntents(options, unreadable)),
+    ...(yield* openOrphans(unreadable))
+  ]
   const actions: Array<GcAction> = []
   for (const { action, finding, run, session } of findings) {
     const about = { sessionId: session.id, name: session.name, finding, action }
@@ -56,16 +61,20 @@ export const gc = Effect.fn("gc")(function* (options: GcOptions = {}) {
       actions.push({ ...about, outcome: "failed", ...(error === null ? {} : { error }) })
     }
   }
-  const result: GcResult = { dryRun: options.dryRun === true, actions, warnings: [] }
+  const result: GcResult = { dryRun: options.dryRun === true, actions, warnings: unreadable.map(damaged) }
   return result
 })
 
+const damaged = ({ id, problem }: UnreadableRow): string =>
+  `the record ${id} is damaged, and what may be left of it was not looked at: ${problem}`
+
 /** Sessions whose claim is dead, or that stand in a state that nobody is moving, or that may have left a box. */
-const deadOperations = Effect.fnUntraced(function* (options: GcOptions) {
+const deadOperations = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const owner = yield* Principal
   const now = yield* Time.millis
   // whatever has ended and left nothing cannot need recovery
-  const { sessions } = yield* (yield* Ledger).sessions({ owner, endedAfter: Number.MAX_SAFE_INTEGER })
+  const { sessions, unreadable } = yield* (yield* Ledger).sessions({ owner, endedAfter: Number.MAX_SAFE_INTEGER })
+  bad.push(...unreadable)
   const findings: Array<Finding> = []
   for (const session of sessions) {
     const status = yield* liveness(session.claim)
@@ -197,18 +206,23 @@ const dropClaim = (session: Session, operation: OperationRequest) =>
 
 /** The session of a leftover, when it is ours and nobody is moving it. */
 const idleSession = Effect.fnUntraced(function* (sessionId: string) {
-  const found = yield* (yield* Ledger).session(sessionId)
+  // a damaged row is reported with the sessions; what belongs to it cannot be judged
+  const found = yield* (yield* Ledger)
+    .session(sessionId)
+    .pipe(Effect.catchIf(SandboxError.hasCode("ERR_LEDGER_CORRUPT"), () => Effect.succeedNone))
   const session = found._tag === "Some" ? found.value : undefined
   if (session === undefined || session.owner !== (yield* Principal)) return undefined
   return (yield* liveness(session.claim)) === "free" && Lifecycle.isSettled(session.state) ? session : undefined
 })
 
 /** Creates that were never answered. */
-const openIntents = Effect.fnUntraced(function* (options: GcOptions) {
+const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const backends = yield* Provisioners
   const now = yield* Time.millis
   const findings: Array<Finding> = []
-  for (const intent of yield* (yield* Ledger).openIntents) {
+  const { records, unreadable } = yield* (yield* Ledger).openIntents
+  bad.push(...unreadable)
+  for (const intent of records) {
     const session = yield* idleSession(intent.sessionId)
     if (session === undefined || session.cleanupRequired || now - intent.createdAt < (options.olderThan ?? 0)) continue
     const operation = yield* request("gc")
@@ -237,10 +251,12 @@ const openIntents = Effect.fnUntraced(function* (options: GcOptions) {
 })
 
 /** Boxes that were given up while their provider could not be asked. */
-const openOrphans = Effect.gen(function* () {
+const openOrphans = Effect.fnUntraced(function* (bad: Array<UnreadableRow>) {
   const backends = yield* Provisioners
   const findings: Array<Finding> = []
-  for (const orphan of yield* (yield* Ledger).openOrphans) {
+  const { records, unreadable } = yield* (yield* Ledger).openOrphans
+  bad.push(...unreadable)
+  for (const orphan of records) {
     const session = yield* idleSession(orphan.sessionId)
     if (session === undefined || session.state !== "destroyed") continue
     const operation = yield* request("gc")
