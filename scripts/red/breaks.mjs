@@ -392,7 +392,10 @@ export const breaks = [
     why: "a rollback keeps its claim",
     file: `${core}/Claim.ts`,
     edits: [
-      ["undone.flatMap(undoFailed)],\n        release: true", "undone.flatMap(undoFailed)],\n        release: false"]
+      [
+        "undone.flatMap(Rollback.failedEvent)],\n        release: true",
+        "undone.flatMap(Rollback.failedEvent)],\n        release: false"
+      ]
     ],
     tests: claims,
     only: "I-36 "

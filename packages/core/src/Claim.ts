@@ -20,11 +20,12 @@ import {
   unsettled,
   withCommand
 } from "./internal/failures.ts"
-import { type Change, type ClaimRequest, Ledger, type NewEvent, type OperationRequest } from "./Ledger.ts"
+import { type Change, type ClaimRequest, Ledger, type OperationRequest } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import { liveness } from "./Liveness.ts"
 import * as Progress from "./Progress.ts"
 import { recovery } from "./Recovery.ts"
+import * as Rollback from "./Rollback.ts"
 import * as SandboxError from "./SandboxError.ts"
 import { Prior, type Session } from "./Session.ts"
 import * as Time from "./Time.ts"
@@ -41,23 +42,6 @@ export const Timings = Context.Reference("@org/sandbox-core/Claim/Timings", {
   })
 })
 
-/** The inverse of something a phase did. */
-export interface Undo {
-  readonly name: string
-  readonly run: Effect.Effect<void, SandboxError.SandboxError>
-  /**
-   * Whether to run it although the claim was lost, judged by the row as it is after the loss. Never, when absent: what
-   * was done then belongs to the new holder.
-   */
-  readonly evenIfLost?: ((current: Session | null) => boolean) | undefined
-}
-
-/** What an undo came to. */
-export interface UndoOutcome {
-  readonly name: string
-  readonly exit: Exit.Exit<void, SandboxError.SandboxError>
-}
-
 /** A claim that is ours, as the work sees it. */
 export interface Held {
   readonly operationId: string
@@ -73,7 +57,7 @@ export interface Held {
   /** The step from the row's state to another. */
   readonly move: (to: Lifecycle.State) => Effect.Effect<Lifecycle.Move>
   /** Registers an inverse, to run before those registered earlier. */
-  readonly onRollback: (undo: Undo) => Effect.Effect<void>
+  readonly onRollback: (undo: Rollback.Undo) => Effect.Effect<void>
   /** Names what is about to be done: in the claim, in spans and for whoever listens. */
   readonly phase: <A, E, R>(
     name: string,
@@ -93,7 +77,7 @@ export interface Done<A> {
 /** What a release knows when it has to write the truth. */
 export interface Failure {
   readonly error: SandboxError.SandboxError
-  readonly undone: ReadonlyArray<UndoOutcome>
+  readonly undone: ReadonlyArray<Rollback.UndoOutcome>
 }
 
 export interface Work<A, R> {
@@ -217,7 +201,7 @@ interface Claimed {
   readonly renewal: Effect.Effect<never, SandboxError.SandboxError>
   /** Whether the claim is ours still, as far as can be known; extends the lease when it is. */
   readonly confirm: Effect.Effect<"ours" | "lost" | "unknown">
-  readonly undos: Ref.Ref<ReadonlyArray<Undo>>
+  readonly undos: Ref.Ref<ReadonlyArray<Rollback.Undo>>
   readonly lost: Ref.Ref<boolean>
 }
 
@@ -230,7 +214,7 @@ const hold = Effect.fnUntraced(function* (
   const timings = yield* Timings
   const operationId = row.claim!.operationId
   const current = yield* Ref.make(row)
-  const undos = yield* Ref.make<ReadonlyArray<Undo>>([])
+  const undos = yield* Ref.make<ReadonlyArray<Rollback.Undo>>([])
   const lost = yield* Ref.make(false)
   const warnings = yield* Ref.make<ReadonlyArray<string>>([])
 
@@ -332,14 +316,15 @@ const release = Effect.fnUntraced(function* <A, R>(
       .pipe(Effect.timeout(timings.ledgerWrite), Effect.map(Option.getOrNull), Effect.option)
     // without a look at the row nothing may be touched: the box may be the new holder's
     if (Option.isSome(current)) {
-      yield* runUndos(claimed, (undo) => undo.evenIfLost?.(current.value) === true)
+      const owed = (yield* Ref.get(claimed.undos)).filter((undo) => undo.evenIfLost?.(current.value) === true)
+      yield* Rollback.run(owed, timings.undo)
     }
     return yield* claimLost(before.id, held.operationId)
   }
   if (standing === "unknown")
     return yield* unsettled(error, before.id, "the ledger did not answer until the lease was over")
 
-  const undone = yield* runUndos(claimed, () => true)
+  const undone = yield* Rollback.run(yield* Ref.get(claimed.undos), timings.undo)
   const rollback = undone.map(({ exit, name }) => ({
     undo: name,
     ...(Exit.isSuccess(exit)
@@ -356,7 +341,7 @@ const release = Effect.fnUntraced(function* <A, R>(
       held.commit({
         outcome: { status: "failed", error: recorded(told) },
         ...change,
-        events: [...(change.events ?? []), ...undone.flatMap(undoFailed)],
+        events: [...(change.events ?? []), ...undone.flatMap(Rollback.failedEvent)],
         release: true
       }),
       timings.ledgerWrite
@@ -380,11 +365,6 @@ const release = Effect.fnUntraced(function* <A, R>(
   return yield* way === null ? ended : withCommand(ended, way.command)
 })
 
-const undoFailed = ({ exit, name }: UndoOutcome): ReadonlyArray<NewEvent> =>
-  Exit.isSuccess(exit)
-    ? []
-    : [{ type: "undo_failed", data: { undo: name, problem: SandboxError.fromCause(exit.cause, null).message } }]
-
 /** Waits for a write no longer than a time, without cutting it short: a write that is under way may still happen. */
 const withinTime = <A, E, R>(write: Effect.Effect<A, E, R>, duration: Duration.Duration) =>
   Effect.flatMap(Effect.forkDetach(write), (fiber) =>
@@ -396,29 +376,6 @@ const withinTime = <A, E, R>(write: Effect.Effect<A, E, R>, duration: Duration.D
         )
     })
   )
-
-const runUndos = Effect.fnUntraced(function* (claimed: Claimed, wanted: (undo: Undo) => boolean) {
-  const { undo: bound } = yield* Timings
-  const outcomes: Array<UndoOutcome> = []
-  for (const undo of yield* Ref.get(claimed.undos)) {
-    if (!wanted(undo)) continue
-    const exit = yield* undo.run.pipe(
-      Effect.timeoutOrElse({
-        duration: bound,
-        orElse: () =>
-          Effect.fail(
-            SandboxError.make("ERR_TIMEOUT", {
-              message: `${undo.name} did not finish within ${Duration.format(bound)}`,
-              nextStep: "run `sandbox gc`"
-            })
-          )
-      }),
-      Effect.exit
-    )
-    outcomes.push({ name: undo.name, exit })
-  }
-  return outcomes
-})
 
 /** Short waits for a ledger that is busy or unavailable for a moment: 100, 200, 400 ms. */
 const ledgerRetry = Schedule.exponential("100 millis").pipe(

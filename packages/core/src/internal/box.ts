@@ -1,9 +1,10 @@
 /** Making, starting and removing the box of a session, as phases of an operation that holds its claim. */
 import { Duration, Effect, Exit } from "effect"
-import type { Held, UndoOutcome } from "../Claim.ts"
+import type { Held } from "../Claim.ts"
 import { Ledger } from "../Ledger.ts"
 import { labelNames, type ProvisionIntent } from "../Provisioner.ts"
 import { type Backend, CallPolicy, type Target } from "../Provisioners.ts"
+import type { UndoOutcome } from "../Rollback.ts"
 import * as SandboxError from "../SandboxError.ts"
 import {
   type InstanceRef,
