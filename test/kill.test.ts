@@ -197,7 +197,7 @@ describe.concurrent("kill -9 of up", () => {
 })
 
 describe.concurrent("kill -9 at random moments", () => {
-  const rounds = 6
+  const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? 6)
 
   it.live(
     "I-20 of the very first command: the next one finds no ledger, or a whole one",
@@ -216,7 +216,7 @@ describe.concurrent("kill -9 at random moments", () => {
           assert.deepEqual(list.json().sessions, [], `seed ${seed}, round ${round}: ${list.stdout}`)
         }
       }),
-    { timeout: 60_000 }
+    { timeout: 60_000 + rounds * 10_000 }
   )
 
   it.live(
@@ -241,7 +241,7 @@ describe.concurrent("kill -9 at random moments", () => {
         }
         assert.isAbove(hit, 0, missed)
       }),
-    { timeout: 180_000 }
+    { timeout: 120_000 + rounds * 10_000 }
   )
 
   it.live(
@@ -265,7 +265,7 @@ describe.concurrent("kill -9 at random moments", () => {
         }
         assert.isAbove(hit, 0, missed)
       }),
-    { timeout: 180_000 }
+    { timeout: 120_000 + rounds * 10_000 }
   )
 
   it.live(
@@ -287,6 +287,6 @@ describe.concurrent("kill -9 at random moments", () => {
         }
         assert.isAbove(hit, 0, missed)
       }),
-    { timeout: 180_000 }
+    { timeout: 120_000 + rounds * 10_000 }
   )
 })
