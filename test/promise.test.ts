@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { type Client, type ClientEvent, createClient, isSandboxFailure } from "@org/sandbox-core/promise"
+import { type Client, createClient, isSandboxFailure, type ProgressEvent } from "@org/sandbox-core/promise"
 import { Context, Effect, Layer } from "effect"
 import { vi } from "vitest"
 import { heldGit } from "./support/heldGit.ts"
@@ -16,7 +16,7 @@ const providers = { local: { use: () => import("@org/sandbox-provider-local") } 
 /** A world that this very process is in, and a client in it: one for all, because a process has one environment. */
 class Connected extends Context.Service<
   Connected,
-  { readonly w: World; readonly client: Client; readonly events: ReadonlyArray<ClientEvent> }
+  { readonly w: World; readonly client: Client; readonly events: ReadonlyArray<ProgressEvent> }
 >()("Connected") {
   static readonly layer = Layer.effect(
     Connected,
@@ -28,7 +28,7 @@ class Connected extends Context.Service<
         }),
         () => Effect.sync(() => vi.unstubAllEnvs())
       )
-      const events: Array<ClientEvent> = []
+      const events: Array<ProgressEvent> = []
       const client = yield* Effect.acquireRelease(
         Effect.sync(() => createClient({ providers, onEvent: (event) => void events.push(event) })),
         (client) => Effect.promise(client.close)

@@ -53,9 +53,6 @@ export const settledStates: ReadonlyArray<State> = [
   "failed"
 ]
 
-/** States that only exist while an operation works, or after it died. */
-export const transientStates: ReadonlyArray<State> = states.filter((state) => !settledStates.includes(state))
-
 export const isSettled = (state: State): boolean => settledStates.includes(state)
 
 interface Edge {

@@ -37,8 +37,6 @@ export const CallPolicy = Context.Reference("@org/sandbox-core/Provisioners/Call
   })
 })
 
-export type Policy = ReturnType<(typeof CallPolicy)["defaultValue"]>["provision"]
-
 /** A box, or the key of one whose reference was never learned, and where it is. */
 export interface Target {
   readonly scope: Scope

@@ -191,3 +191,15 @@ export interface GcResult {
   readonly actions: ReadonlyArray<GcAction>
   readonly warnings: ReadonlyArray<string>
 }
+
+/** One step of an operation, or a sentence for the user. */
+export type ProgressEvent =
+  | {
+      readonly type: "phase"
+      readonly operationId: string
+      readonly sessionId: string
+      readonly verb: string
+      readonly phase: string
+      readonly status: "started" | "done" | "failed"
+    }
+  | { readonly type: "warning"; readonly operationId: string; readonly sessionId: string; readonly message: string }

@@ -16,18 +16,6 @@ import * as SandboxError from "./SandboxError.ts"
 export type * from "./Options.ts"
 export type * from "./Results.ts"
 
-/** What the client was doing when it called `onEvent`. */
-export type ClientEvent =
-  | {
-      readonly type: "phase"
-      readonly operationId: string
-      readonly sessionId: string
-      readonly verb: string
-      readonly phase: string
-      readonly status: "started" | "done" | "failed"
-    }
-  | { readonly type: "warning"; readonly operationId: string; readonly sessionId: string; readonly message: string }
-
 export interface ClientOptions {
   /** A file's path or a `postgres://` URL; `SANDBOX_LEDGER`, or the file in the user's state directory, when absent. */
   readonly ledger?: string | undefined
@@ -36,7 +24,7 @@ export interface ClientOptions {
   /** Providers by name, each loaded when it is first used: `{ local: { use: () => import("@org/sandbox-provider-local") } }`. */
   readonly providers: Readonly<Record<string, { readonly use: () => Promise<unknown>; readonly options?: unknown }>>
   /** Called with every step and warning; must not throw. */
-  readonly onEvent?: ((event: ClientEvent) => void) | undefined
+  readonly onEvent?: ((event: Results.ProgressEvent) => void) | undefined
 }
 
 export interface CallOptions {

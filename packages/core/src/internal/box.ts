@@ -208,3 +208,9 @@ export const isLeft = (row: Session, undone: ReadonlyArray<UndoOutcome>): boolea
   const removal = undone.find(({ name }) => name === destroyUndo)
   return removal === undefined ? row.instance !== null : Exit.isFailure(removal.exit)
 }
+
+/** The intent, closed, once its box was removed: unless its create was never answered and may still happen. */
+export const over = (intent: Intent | null, now: number): ReadonlyArray<Intent> =>
+  intent !== null && (intent.status === "bound" || intent.deadline <= now)
+    ? [new Intent({ ...intent, status: "closed" })]
+    : []

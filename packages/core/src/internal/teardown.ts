@@ -3,9 +3,19 @@ import { Effect } from "effect"
 import type { Held } from "../Claim.ts"
 import type { Change } from "../Ledger.ts"
 import { Provisioners } from "../Provisioners.ts"
-import { Intent } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+
+/** The row of a session that is no more, but for its last error. */
+export const removed = (destroyedAt: number) => ({
+  instance: null,
+  reservedName: null,
+  slot: null,
+  workspacePath: null,
+  cleanupRequired: false,
+  health: null,
+  destroyedAt
+})
 
 /** Removes what exists and describes the last commit: `destroyed`, with name and slot free again. */
 export const tearDown = Effect.fnUntraced(function* (held: Held) {
@@ -22,22 +32,8 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
   const now = yield* Time.millis
   const change: Change = {
     move: yield* held.move("destroyed"),
-    set: {
-      instance: null,
-      reservedName: null,
-      slot: null,
-      workspacePath: null,
-      cleanupRequired: false,
-      health: null,
-      destroyedAt: now,
-      lastError: null
-    },
-    // a create that was never answered may still happen: gc looks again until its deadline has passed
-    intents: targets.flatMap(({ intent }) =>
-      intent !== null && (intent.status === "bound" || intent.deadline <= now)
-        ? [new Intent({ ...intent, status: "closed" })]
-        : []
-    )
+    set: { ...removed(now), lastError: null },
+    intents: targets.flatMap(({ intent }) => box.over(intent, now))
   }
   return { change, destroyedAt: now }
 })

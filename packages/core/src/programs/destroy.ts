@@ -7,7 +7,7 @@ import * as halting from "../internal/halt.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
-import { tearDown } from "../internal/teardown.ts"
+import { removed, tearDown } from "../internal/teardown.ts"
 import { count, nothingUnsaved } from "../internal/unsaved.ts"
 import type { OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
@@ -147,15 +147,7 @@ const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
     { ...(yield* result(held, now)), forgotten: true as const },
     {
       move: yield* held.move("destroyed"),
-      set: {
-        instance: null,
-        reservedName: null,
-        slot: null,
-        workspacePath: null,
-        cleanupRequired: false,
-        health: null,
-        destroyedAt: now
-      },
+      set: removed(now),
       orphans,
       intents: targets.flatMap(({ intent }) => (intent === null ? [] : [new Intent({ ...intent, status: "closed" })])),
       events: [{ type: "box_forgotten", data: { boxes: orphans.map(({ key, provider }) => ({ key, provider })) } }]

@@ -17,7 +17,7 @@ import { Principal } from "../Principal.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { GcAction, GcResult, OperationResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { type Intent, Intent as IntentRecord, Orphan, type Session } from "../Session.ts"
+import { Intent, Orphan, type Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { remove } from "./destroy.ts"
@@ -161,12 +161,8 @@ const removeBoxes = Effect.fnUntraced(function* (held: Claim.Held) {
     const backend = yield* backends.get(target.provider)
     yield* held.phase("destroy", backend.destroy(target))
   }
-  return targets.flatMap(({ intent }) => (intent === null ? [] : over(intent, now)))
+  return targets.flatMap(({ intent }) => box.over(intent, now))
 })
-
-/** An intent is over once its box is known to be gone, or its create can no longer happen. */
-const over = (intent: Intent, now: number): ReadonlyArray<Intent> =>
-  intent.status === "bound" || intent.deadline <= now ? [new IntentRecord({ ...intent, status: "closed" })] : []
 
 const rollBackUp = (session: Session, operation: OperationRequest) =>
   underClaim(session, operation, (held) =>
@@ -230,14 +226,14 @@ const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad: Array<
       Effect.catch((error) => Effect.succeed({ _tag: "unknown" as const, why: error.message }))
     )
     const close = underClaim(session, operation, () =>
-      Effect.succeed({ intents: [new IntentRecord({ ...intent, status: "closed" })] })
+      Effect.succeed({ intents: [new Intent({ ...intent, status: "closed" })] })
     )
     const what = `the create of ${intent.key} was never answered`
     if (seen._tag === "present") {
       const target = { scope: intent.scope, key: intent.key, ref: seen.ref }
       const destroy = Effect.flatMap(backends.get(intent.provider), (backend) => backend.destroy(target))
       const run = underClaim(session, operation, () =>
-        Effect.as(destroy, { intents: [new IntentRecord({ ...intent, status: "closed" })] })
+        Effect.as(destroy, { intents: [new Intent({ ...intent, status: "closed" })] })
       )
       findings.push({ session, finding: `${what}; its box exists and belongs to nobody`, action: "destroy_box", run })
     } else if (seen._tag === "absent" && intent.deadline <= now) {

@@ -1,6 +1,6 @@
 /** A small deterministic world for the core's tests: counted ids, a host whose processes live as the test says. */
 import { createHash } from "node:crypto"
-import { Effect, Layer, Option, Ref, Stream } from "effect"
+import { Effect, Layer, Option, Stream } from "effect"
 import { CheckpointStore } from "../../src/CheckpointStore.ts"
 import { Hasher } from "../../src/Hasher.ts"
 import { Holder, Host } from "../../src/Host.ts"
@@ -98,5 +98,3 @@ export const reservation = (
   operation: operation("up", key),
   claim: claim(`token-${id}`, "up")
 })
-
-export const count = (ref: Ref.Ref<number>) => Ref.update(ref, (n) => n + 1)
