@@ -336,7 +336,7 @@ export const breaks = [
     invariant: "30",
     why: "an interruption forgets its ids",
     file: `${core}/Claim.ts`,
-    edits: [["Effect.failCause(Cause.combine(cause, Cause.fail(told)))", "Effect.failCause(cause)"]],
+    edits: [["Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, settled.value, way)))", "cause"]],
     tests: system("idempotency"),
     only: "I-30 "
   },
