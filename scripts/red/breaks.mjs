@@ -580,9 +580,9 @@ export const breaks = [
   {
     invariant: "92",
     why: "a recycled pid is signalled",
-    file: "packages/provider-local/src/Processes.ts",
+    file: `${core}/Processes.ts`,
     edits: [["if (yield* isSame(process)) yield*", "yield*"]],
-    tests: local("Processes"),
+    tests: unit("Processes"),
     only: "I-92 never signals"
   },
   {

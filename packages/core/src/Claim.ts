@@ -14,9 +14,11 @@ import {
   conflict,
   midOperation,
   notUndone,
+  portsTaken,
   recorded,
   refuseDuringExport,
   reused,
+  slotsExhausted,
   unsettled,
   withCommand
 } from "./internal/failures.ts"
@@ -234,7 +236,11 @@ const hold = Effect.fnUntraced(function* (
       .pipe(
         Effect.retry(ledgerRetry),
         Effect.mapError((error) => (error._tag === "SandboxError" ? midOperation(error, operationId) : error)),
-        Effect.catchTag("ClaimLost", () => stoodDown)
+        Effect.catchTags({
+          ClaimLost: () => stoodDown,
+          SlotsExhausted: (exhausted) => Effect.fail(slotsExhausted(exhausted, row.owner, operationId)),
+          PortTaken: (taken) => Effect.fail(portsTaken(taken, operationId))
+        })
       )
     yield* Ref.set(current, written)
     return written

@@ -38,6 +38,21 @@ export class NameTaken extends Schema.TaggedError<NameTaken>("@org/sandbox-core/
   holder: Session
 }) {}
 
+/** Every slot of the placement is held by some session. */
+export class SlotsExhausted extends Schema.TaggedError<SlotsExhausted>("@org/sandbox-core/SlotsExhausted")(
+  "SlotsExhausted",
+  {
+    max: Schema.Int,
+    /** By slot; also of other owners. */
+    holders: Schema.Array(Session)
+  }
+) {}
+
+/** Another session of the placement was given one of these ports; nothing was written. */
+export class PortTaken extends Schema.TaggedError<PortTaken>("@org/sandbox-core/PortTaken")("PortTaken", {
+  ports: Schema.Array(Schema.Int)
+}) {}
+
 /** The owner used this request id before, for the same verb. */
 export class RequestKnown extends Schema.TaggedError<RequestKnown>("@org/sandbox-core/RequestKnown")("RequestKnown", {
   operation: Operation
@@ -61,6 +76,12 @@ export interface ClaimRequest {
   readonly prior: Prior | null
 }
 
+/** Where a slot is wanted, and how many there are: the lowest free one is given. */
+export interface SlotRequest {
+  readonly scope: string
+  readonly max: number
+}
+
 export interface NewSession {
   readonly id: string
   readonly owner: string
@@ -69,11 +90,14 @@ export interface NewSession {
   readonly spec: Session["spec"]
   readonly repository: string
   readonly branch: string | null
+  readonly setup: Session["setup"]
 }
 
 export interface Reservation {
   readonly move: Lifecycle.Move
   readonly session: NewSession
+  /** None for a session that listens on no port of its host. */
+  readonly slot?: SlotRequest | undefined
   readonly operation: OperationRequest
   readonly claim: ClaimRequest
 }
@@ -104,6 +128,8 @@ export interface Change {
   /** New or changed orphans, by id. */
   readonly orphans?: ReadonlyArray<Orphan> | undefined
   readonly checkpoint?: Checkpoint | undefined
+  /** A slot for a session that has none. */
+  readonly slot?: SlotRequest | undefined
   /** How the holder's operation ended. */
   readonly outcome?:
     | { readonly status: "succeeded"; readonly result: Operation["result"] }
@@ -174,9 +200,13 @@ export class Ledger extends Context.Service<
     readonly openIntents: Effect.Effect<Records<Intent>, SandboxError>
     /** Orphans that nobody resolved yet, of every session. */
     readonly openOrphans: Effect.Effect<Records<Orphan>, SandboxError>
+    /** Ports of a placement and the sessions that have them. */
+    readonly ports: (scope: string) => Effect.Effect<ReadonlyMap<number, string>, SandboxError>
 
-    /** Creates a session with its name, its operation and its claim. */
-    readonly reserve: (reservation: Reservation) => Effect.Effect<Session, NameTaken | RequestKnown | SandboxError>
+    /** Creates a session with its name, its slot, its operation and its claim. */
+    readonly reserve: (
+      reservation: Reservation
+    ) => Effect.Effect<Session, NameTaken | SlotsExhausted | RequestKnown | SandboxError>
     /** Takes the claim of a session if the row is still as observed; records the operation in the same commit. */
     readonly acquire: (acquisition: Acquisition) => Effect.Effect<Session, ClaimConflict | RequestKnown | SandboxError>
     /** Extends the lease. Touches nothing else, not even the version. */
@@ -185,13 +215,13 @@ export class Ledger extends Context.Service<
       readonly token: string
       readonly lease: number
     }) => Effect.Effect<void, ClaimLost | SandboxError>
-    /** Writes for the holder of the claim, fenced by its token. */
+    /** Writes for the holder of the claim, fenced by its token. Ports that are set replace those the session had. */
     readonly commit: (write: {
       readonly sessionId: string
       readonly token: string
       readonly operationId: string
       readonly change: Change
-    }) => Effect.Effect<Session, ClaimLost | SandboxError>
+    }) => Effect.Effect<Session, ClaimLost | SlotsExhausted | PortTaken | SandboxError>
   }
 >()("@org/sandbox-core/Ledger") {}
 

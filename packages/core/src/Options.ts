@@ -9,6 +9,104 @@ export interface RequestOptions {
   readonly wait?: boolean | undefined
 }
 
+/** A line for `sh -c`, or the words of a command that no shell reads. */
+export type CommandLine = string | ReadonlyArray<string>
+
+/** What a service listens on. Its number is `base + slot × stride`, so that parallel sessions do not meet. */
+export interface PortOptions {
+  /** How the port is called in `ports`: a service's own name, or `<service>-<name>` for a further one. */
+  readonly name: string
+  /** The port of slot 0, which no session has. */
+  readonly base: number
+  /** Environment variables that carry the number, beside `SANDBOX_<NAME>_PORT`. */
+  readonly env?: ReadonlyArray<string>
+}
+
+/** How to see that a service works. It is asked every 250 ms until it does, or the deadline has passed. */
+export type HealthCheckOptions =
+  /** Works when a GET of the path on the service's port answers with a status below 400. */
+  | { readonly kind: "http"; readonly path: string }
+  /** Works when the service's port accepts connections. */
+  | { readonly kind: "tcp" }
+  /** Works when the command ends with 0; it runs in the box, in the service's directory and environment. */
+  | { readonly kind: "command"; readonly command: CommandLine }
+
+export interface ServiceOptions {
+  /** Unique in the session: lower-case letters, digits, hyphens and underscores. */
+  readonly name: string
+  readonly command: CommandLine
+  /** Below the checkout; the checkout itself, when absent. */
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+  /** The first is the service's own, the one that health checks and `endpointUrl` mean. */
+  readonly ports?: ReadonlyArray<PortOptions>
+  /** When absent the service works if it is still running after a moment. */
+  readonly health?: HealthCheckOptions
+  /** Seconds until a service that does not work yet is given up; 60 when absent. */
+  readonly deadlineS?: number
+  /** Its URL is the session's `endpointUrl`. The first service with a port is, when none says so. */
+  readonly primary?: boolean
+  /** An environment variable that carries a password made for this session. */
+  readonly passwordEnv?: string
+}
+
+export interface HookOptions {
+  /** In the repository on this host, before a box is made. */
+  readonly preUp?: CommandLine
+  /** In the checkout, with the session's environment, before services start. */
+  readonly preSpawn?: CommandLine
+  /** In the checkout, with the session's environment, once every service works. */
+  readonly postUp?: CommandLine
+  /** In the checkout, with the session's environment, before the box is halted. */
+  readonly preDown?: CommandLine
+  /** In the repository on this host, once the box is halted and saved. */
+  readonly postDown?: CommandLine
+  /** Seconds that each may take; 60 when absent. */
+  readonly timeoutS?: number
+}
+
+/** A file of the repository on this host that git does not carry, such as `.env`. */
+export interface InheritOptions {
+  /** Relative to the repository. */
+  readonly file: string
+  /** `copy` is made once and never again; `symlink`, the default, follows the original and needs a checkout on this host. */
+  readonly mode?: "symlink" | "copy"
+}
+
+export interface SecretOptions {
+  /** An environment variable's name, and the file's name for `to: "file"`. */
+  readonly name: string
+  readonly from: { readonly env: string } | { readonly file: string }
+  /** `env`: in the environment of commands and services. `file`: `$SANDBOX_RUN_DIR/secrets.d/<name>`, mode 0600. */
+  readonly to?: "env" | "file"
+}
+
+export interface SlotOptions {
+  /** How many sessions with ports this host takes; 8 when absent. */
+  readonly max?: number
+  /** How far apart the ports of neighbouring slots are; 1 when absent. */
+  readonly stride?: number
+  /** How many other ports are tried when one is taken; 10 when absent. */
+  readonly searchRange?: number
+  /** Never try another port; `false` when absent. */
+  readonly strict?: boolean
+}
+
+/**
+ * What a session runs beside its checkout. It is recorded with the session, so that later operations need no
+ * configuration, and it is no part of what makes two requests the same.
+ */
+export interface SetupOptions {
+  /** Started in this order. */
+  readonly services?: ReadonlyArray<ServiceOptions>
+  readonly hooks?: HookOptions
+  readonly env?: Readonly<Record<string, string>>
+  /** Later files win. */
+  readonly inheritEnv?: ReadonlyArray<InheritOptions>
+  readonly secrets?: ReadonlyArray<SecretOptions>
+  readonly slots?: SlotOptions
+}
+
 export interface UpOptions extends RequestOptions {
   /** A path of or in a repository on this host, or a URL. */
   readonly repository: string
@@ -30,6 +128,21 @@ export interface UpOptions extends RequestOptions {
         readonly memory?: number
       }
     | undefined
+  readonly setup?: SetupOptions | undefined
+  /** Only these of the setup's services. */
+  readonly services?: ReadonlyArray<string> | undefined
+  /** All of the setup's services but these. */
+  readonly skip?: ReadonlyArray<string> | undefined
+  /** Ports by name that are taken as they are, whatever the slot. */
+  readonly ports?: Readonly<Record<string, number>> | undefined
+  /** Further secrets, beside those of the setup; one of the same name replaces it. */
+  readonly secrets?: ReadonlyArray<SecretOptions> | undefined
+  /** Take over the worktree that has the branch already, instead of making one. It is never removed by us. */
+  readonly reuseWorktree?: boolean | undefined
+  /** `false`: leave the setup's inherited files out. */
+  readonly inheritEnv?: boolean | undefined
+  /** Open the primary service's page when the session is ready. */
+  readonly open?: boolean | undefined
 }
 
 export interface DownOptions extends RequestOptions {

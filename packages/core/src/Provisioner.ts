@@ -11,6 +11,7 @@ import { Context, type Effect, type Scope as EffectScope, type Layer, Schema, ty
 import type { ChildProcessSpawner } from "effect/process"
 import type { Hasher } from "./Hasher.ts"
 import type { Directories, Host } from "./Host.ts"
+import type { Processes } from "./Processes.ts"
 import type { SandboxError } from "./SandboxError.ts"
 import type { InstanceRef, Scope, Spec } from "./Session.ts"
 
@@ -93,6 +94,17 @@ export interface OwnedInstance {
   readonly labels: Readonly<Record<string, string>>
 }
 
+/** The environment variables that a provider sets for every command in a box. Both are absolute paths in the box. */
+export const boxVariables = {
+  /** The checkout. */
+  workspace: "SANDBOX_WORKSPACE",
+  /**
+   * A directory for what belongs to the session and not to its repository: logs, the environment, secrets. Outside of the
+   * checkout, of mode 0700, kept as long as the box is, and gone with it.
+   */
+  run: "SANDBOX_RUN_DIR"
+} as const
+
 /** A command to run in a box. `argv[0]` is looked up in the box's own PATH; no shell is involved. */
 export interface ExecRequest {
   readonly argv: ReadonlyArray<string>
@@ -117,6 +129,18 @@ export interface ExecHandle<E = ProvisionerError> {
   readonly resize: (size: { readonly cols: number; readonly rows: number }) => Effect.Effect<void, E>
 }
 
+/** Moving files in and out of a box, as streams of a POSIX tar archive. Relative paths are relative to the checkout. */
+export interface FilesCapability {
+  /** One file or directory, archived under its own last name; symbolic links as links. */
+  readonly read: (ref: InstanceRef, path: string) => Stream.Stream<Uint8Array, ProvisionerError>
+  /** Unpacks into a directory that exists. What the archive names outside of it is refused. */
+  readonly write: (
+    ref: InstanceRef,
+    directory: string,
+    archive: Stream.Stream<Uint8Array>
+  ) => Effect.Effect<void, ProvisionerError>
+}
+
 /** What to check out. */
 export interface WorkspaceSource {
   /** An absolute path of a repository on this host, or a URL without credentials. */
@@ -127,6 +151,8 @@ export interface WorkspaceSource {
   readonly commit: string
   /** The branch to use where `branch` itself cannot be checked out, because another worktree has it. */
   readonly fallbackBranch: string
+  /** Take the worktree over that has `branch` already, if there is one; it stays when the checkout is detached. */
+  readonly reuse?: boolean | undefined
 }
 
 /** A checkout that is in place. */
@@ -190,7 +216,12 @@ export interface ProvisionerShape {
     ref: InstanceRef,
     request: ExecRequest
   ) => Effect.Effect<ExecHandle, ProvisionerError, EffectScope.Scope>
+  readonly files?: FilesCapability
   readonly workspace?: WorkspaceCapability
+  /** Where a port of the box can be reached from this host, as a URL without a path. */
+  readonly endpoint?: (ref: InstanceRef, port: number) => Effect.Effect<string, ProvisionerError>
+  /** Present: what a box listens on is a port of this host, so that sessions have to share the ports out. */
+  readonly hostPorts?: true
 }
 
 /** A provider, as one service. */
@@ -203,6 +234,7 @@ export type ProviderServices =
   | ChildProcessSpawner.ChildProcessSpawner
   | Host
   | Directories
+  | Processes
   | Hasher
 
 /** A provider as a package exports it, for a registry to load by name. */

@@ -50,7 +50,9 @@ export interface Backend {
   readonly isolation: ProvisionerShape["isolation"]
   readonly haltIsTerminal: boolean
   /** Which optional members the provider has. */
-  readonly capabilities: ReadonlyArray<"start" | "exec" | "workspace">
+  readonly capabilities: ReadonlyArray<"start" | "exec" | "files" | "workspace" | "endpoint">
+  /** Whether what its boxes listen on are ports of this host. */
+  readonly hostPorts: boolean
   /** Checks the request and answers where a box would be made. */
   readonly preflight: (spec: Spec) => Effect.Effect<Scope, SandboxError.SandboxError>
   readonly provision: (intent: ProvisionIntent) => Effect.Effect<InstanceRef, SandboxError.SandboxError>
@@ -73,6 +75,14 @@ export interface Backend {
   ) => Effect.Effect<WorkspacePlacement, SandboxError.SandboxError>
   readonly workspaceStatus: (ref: InstanceRef) => Effect.Effect<WorkspaceStatus, SandboxError.SandboxError>
   readonly detach: (ref: InstanceRef) => Effect.Effect<void, SandboxError.SandboxError>
+  readonly readFiles: (ref: InstanceRef, path: string) => Stream.Stream<Uint8Array, SandboxError.SandboxError>
+  readonly writeFiles: (
+    ref: InstanceRef,
+    directory: string,
+    archive: Stream.Stream<Uint8Array>
+  ) => Effect.Effect<void, SandboxError.SandboxError>
+  /** Where a port of the box can be reached from this host, as a URL without a path. */
+  readonly endpoint: (ref: InstanceRef, port: number) => Effect.Effect<string, SandboxError.SandboxError>
 }
 
 /** Providers by their registered names; each is built when it is first asked for. */
@@ -182,12 +192,15 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
   })
 
   const failed = (error: ProvisionerError) => translate(name, "exec", error)
-  const { exec, start, workspace } = provider
+  const { endpoint, exec, files, start, workspace } = provider
   return {
     name,
     isolation: provider.isolation,
     haltIsTerminal: provider.haltIsTerminal,
-    capabilities: (["start", "exec", "workspace"] as const).filter((member) => provider[member] !== undefined),
+    capabilities: (["start", "exec", "files", "workspace", "endpoint"] as const).filter(
+      (member) => provider[member] !== undefined
+    ),
+    hostPorts: provider.hostPorts === true,
     preflight: (spec) =>
       Effect.andThen(call("preflight", "look", provider.preflight(spec)), call("scope", "look", provider.scope)),
     provision: (intent) =>
@@ -228,7 +241,30 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
     detach: (ref) =>
       workspace === undefined
         ? Effect.void
-        : within(ref.scope, "detach", call("detach", "workspace", workspace.detach(ref)))
+        : within(ref.scope, "detach", call("detach", "workspace", workspace.detach(ref))),
+    readFiles: (ref, path) =>
+      files === undefined
+        ? Stream.fromEffect(missing("files"))
+        : Stream.concat(
+            Stream.fromEffectDrain(within(ref.scope, "files", Effect.void)),
+            Stream.mapError(files.read(ref, path), (error) => translate(name, "files", error))
+          ),
+    writeFiles: (ref, directory, archive) =>
+      files === undefined
+        ? missing("files")
+        : within(
+            ref.scope,
+            "files",
+            // an archive is a stream that can be read once, so that there is no second try
+            files.write(ref, directory, archive).pipe(
+              Effect.mapError((error) => translate(name, "files", error)),
+              Effect.withSpan(`Provisioner.${name}.files`, { attributes: { "sandbox.provider": name } })
+            )
+          ),
+    endpoint: (ref, port) =>
+      endpoint === undefined
+        ? missing("endpoint")
+        : within(ref.scope, "endpoint", call("endpoint", "look", endpoint(ref, port)))
   }
 }
 
@@ -250,6 +286,8 @@ const codeOf = (operation: string, reason: Reason): SandboxError.ErrorCode => {
     case "status":
       return "ERR_WORKSPACE_FAILED"
     case "exec":
+    case "files":
+    case "endpoint":
       return reason === "NotReady" || reason === "NotFound" ? "ERR_NOT_READY" : "ERR_EXEC_FAILED"
     case "list":
       return "ERR_PROVIDER_UNAVAILABLE"

@@ -6,6 +6,7 @@
 import { Schema } from "effect"
 import { Holder } from "./Host.ts"
 import * as Lifecycle from "./Lifecycle.ts"
+import { Setup } from "./Setup.ts"
 
 export const State = Schema.Literals(Lifecycle.states)
 export const ClaimKind = Schema.Literals(Lifecycle.claimKinds)
@@ -128,8 +129,16 @@ export class Session extends Schema.Class<Session>("@org/sandbox-core/Session")(
   commit: Schema.NullOr(Schema.String),
   /** The checkout's path on this host, for providers that have one. */
   workspacePath: Schema.NullOr(Schema.String),
+  /** What runs beside the checkout; none for a session that asked for nothing. */
+  setup: Schema.NullOr(Setup),
+  /** Where slots and ports are shared out: the scope of a provider whose boxes listen on their host. */
   placementScope: Schema.NullOr(Scope),
+  /** Unique in its placement scope; kept while the session is halted. */
   slot: Schema.NullOr(Schema.Int),
+  /** By name; unique in the placement scope. None while the session is halted. */
+  ports: Schema.NullOr(Schema.Record(Schema.String, Schema.Int)),
+  /** Where the primary service answers. */
+  endpointUrl: Schema.NullOr(Schema.String),
   lastError: Schema.NullOr(RecordedError),
   expiresAt: Schema.NullOr(Schema.Int),
   createdAt: Schema.Int,
@@ -140,10 +149,13 @@ export class Session extends Schema.Class<Session>("@org/sandbox-core/Session")(
   destroyedAt: Schema.NullOr(Schema.Int)
 }) {}
 
-/** Ledger columns that a holder may change along with a move. State and claim are not among them. */
+/** Ledger columns that a holder may change along with a move. State and claim are not among them; a slot is only given back. */
 export type SessionPatch = Partial<
-  Omit<Session, "id" | "owner" | "name" | "state" | "version" | "claim" | "exportLock" | "createdAt" | "updatedAt">
->
+  Omit<
+    Session,
+    "id" | "owner" | "name" | "state" | "version" | "claim" | "exportLock" | "slot" | "createdAt" | "updatedAt"
+  >
+> & { readonly slot?: null }
 
 export const OperationStatus = Schema.Literals(["running", "succeeded", "failed", "abandoned"])
 

@@ -15,15 +15,21 @@ import type { Ledger } from "./Ledger.ts"
 import * as FileCheckpointStore from "./node/FileCheckpointStore.ts"
 import * as NodeHost from "./node/NodeHost.ts"
 import * as NodeLedger from "./node/NodeLedger.ts"
+import * as NodePorts from "./node/NodePorts.ts"
+import * as NodeProcesses from "./node/NodeProcesses.ts"
+import type { Ports } from "./Ports.ts"
 import { Principal } from "./Principal.ts"
+import type { Processes } from "./Processes.ts"
 import * as SandboxError from "./SandboxError.ts"
 
-/** What a Node process offers: processes, files, identity of host and process, random ids, hashing, directories. */
+/** What a Node process offers: processes, ports, files, identity of host and process, random ids, hashing, directories. */
 export type Platform =
   | FileSystem.FileSystem
   | Path.Path
   | ChildProcessSpawner.ChildProcessSpawner
   | Host
+  | Processes
+  | Ports
   | Directories
   | Ids
   | Hasher
@@ -39,6 +45,8 @@ export const layerPlatform: Layer.Layer<Platform, SandboxError.SandboxError> = L
   NodeServices.layer,
   credentials,
   NodeHost.layerHost,
+  NodeProcesses.layer,
+  NodePorts.layer,
   NodeHost.layerDirectories,
   NodeHost.layerIds,
   NodeHost.layerHasher

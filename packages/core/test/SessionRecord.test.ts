@@ -24,6 +24,9 @@ const session = new Session({
   commit: "c0ffee",
   workspacePath: null,
   placementScope: null,
+  setup: null,
+  ports: null,
+  endpointUrl: null,
   slot: null,
   lastError: new RecordedError({
     code: "ERR_STOP_FAILED",

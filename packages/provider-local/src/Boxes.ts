@@ -4,6 +4,7 @@
  * Names with a leading dot are not boxes: locks, boxes that are not made yet, and boxes that are gone already.
  */
 import { Directories, type Host } from "@org/sandbox-core/Host"
+import type { Processes } from "@org/sandbox-core/Processes"
 import * as RepositoryLock from "@org/sandbox-core/RepositoryLock"
 import { instanceName } from "@org/sandbox-core/Session"
 import { Clock, Duration, Effect, FileSystem, Option, Path, type PlatformError, Random, Schema } from "effect"
@@ -39,7 +40,7 @@ export class Box extends Schema.Class<Box>("@org/sandbox-provider-local/Box")({
   }
 }
 
-export type BoxServices = FileSystem.FileSystem | Path.Path | Directories | Host
+export type BoxServices = FileSystem.FileSystem | Path.Path | Directories | Host | Processes
 
 /** What `read` found in a directory: a box, or a record that nobody can read. */
 export type Entry = { readonly name: string; readonly box: Box } | { readonly name: string; readonly problem: Problem }

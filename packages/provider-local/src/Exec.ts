@@ -1,12 +1,12 @@
 /** Running a command in a box: a process group of its own on this host, in the box's checkout. */
 import { Host } from "@org/sandbox-core/Host"
+import * as Processes from "@org/sandbox-core/Processes"
 import { type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
 import { Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { Box } from "./Boxes.ts"
 import { classify, codeOf, type Problem, Refused, signalOf } from "./LocalError.ts"
 import * as LocalHost from "./LocalHost.ts"
-import * as Processes from "./Processes.ts"
 
 /** Starts a command; `directory` is where it runs when it names no other place, and what its paths are relative to. */
 export const start = Effect.fnUntraced(function* (box: Box, directory: string, request: ExecRequest) {

@@ -1,5 +1,6 @@
 /** What can go wrong on a host, in the closed reasons of the provider port. The only reader of codes and texts. */
 import type { GitError } from "@org/sandbox-core/Git"
+import type { ProcessesLeft } from "@org/sandbox-core/Processes"
 import { type Outcome, ProvisionerError, type Reason } from "@org/sandbox-core/Provisioner"
 import type { SandboxError } from "@org/sandbox-core/SandboxError"
 import { Data, type PlatformError } from "effect"
@@ -10,14 +11,17 @@ export const provider = "local"
 export class Refused extends Data.TaggedError("Refused")<{ readonly reason: Reason; readonly message: string }> {}
 
 /** Everything that the parts of this provider fail with. */
-export type Problem = Refused | PlatformError.PlatformError | GitError | SandboxError
+export type Problem = Refused | PlatformError.PlatformError | GitError | ProcessesLeft | SandboxError
 
 /** The error of a member of the port, from whatever its parts failed with. */
 export const classify =
   (operation: string) =>
   (problem: Problem): ProvisionerError => {
     const outcome: Outcome = problem._tag === "Refused" || looking.includes(operation) ? "not_applied" : "unknown"
-    const { message } = problem
+    const message =
+      problem._tag === "ProcessesLeft"
+        ? `The processes ${problem.pids.join(", ")} of the box do not end, even when killed.`
+        : problem.message
     return new ProvisionerError({ provider, operation, reason: reasonOf(problem), outcome, message, cause: problem })
   }
 
@@ -28,6 +32,8 @@ const reasonOf = (problem: Problem): Reason => {
   switch (problem._tag) {
     case "Refused":
       return problem.reason
+    case "ProcessesLeft":
+      return "NotReady"
     case "GitError":
       return gitReason(problem)
     case "SandboxError":

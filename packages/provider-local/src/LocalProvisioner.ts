@@ -5,6 +5,7 @@
 import * as Git from "@org/sandbox-core/Git"
 import { Hasher } from "@org/sandbox-core/Hasher"
 import { Directories, Host } from "@org/sandbox-core/Host"
+import * as Processes from "@org/sandbox-core/Processes"
 import {
   type ExecRequest,
   labelNames,
@@ -20,7 +21,6 @@ import { ChildProcessSpawner } from "effect/process"
 import * as Boxes from "./Boxes.ts"
 import * as Exec from "./Exec.ts"
 import { classify, type Problem, provider, Refused } from "./LocalError.ts"
-import * as Processes from "./Processes.ts"
 import * as Worktree from "./Worktree.ts"
 
 /** The provider over the services that core offers. */
@@ -31,6 +31,7 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     ChildProcessSpawner.ChildProcessSpawner,
     Host,
     Directories,
+    Processes.Processes,
     Hasher
   )(yield* Effect.context<ProviderServices>())
   const { machine } = yield* Host

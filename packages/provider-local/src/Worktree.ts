@@ -6,13 +6,13 @@
  */
 import * as Git from "@org/sandbox-core/Git"
 import * as Mirror from "@org/sandbox-core/Mirror"
+import * as Processes from "@org/sandbox-core/Processes"
 import type { WorkspacePlacement, WorkspaceSource, WorkspaceStatus } from "@org/sandbox-core/Provisioner"
 import * as Repository from "@org/sandbox-core/Repository"
 import * as RepositoryLock from "@org/sandbox-core/RepositoryLock"
 import { Effect, FileSystem, Path, Schedule } from "effect"
 import { type BoxServices, Checkout } from "./Boxes.ts"
 import { isCheckedOut, isNoRepository, type Problem, Refused } from "./LocalError.ts"
-import * as Processes from "./Processes.ts"
 
 /** A box, as far as its checkout goes. */
 export interface Place {

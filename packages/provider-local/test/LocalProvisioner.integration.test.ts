@@ -2,11 +2,11 @@ import { spawnSync } from "node:child_process"
 import { assert, layer } from "@effect/vitest"
 import { Host } from "@org/sandbox-core/Host"
 import { layerPlatform } from "@org/sandbox-core/node"
+import { Processes } from "@org/sandbox-core/Processes"
 import { Provisioner, type WorkspacePlacement } from "@org/sandbox-core/Provisioner"
 import { InstanceRef, Spec } from "@org/sandbox-core/Session"
 import localModule from "@org/sandbox-provider-local"
 import * as Boxes from "@org/sandbox-provider-local/Boxes"
-import * as LocalHost from "@org/sandbox-provider-local/LocalHost"
 import * as LocalProvisioner from "@org/sandbox-provider-local/LocalProvisioner"
 import { Effect, FileSystem, Layer, Schedule, Schema, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
@@ -238,7 +238,7 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("local boxes", 
         )
         yield* Effect.gen(function* () {
           assert.strictEqual((yield* Effect.flip(exec(ref, { argv: ["sleep", "1000"] }))).reason, "NotReady")
-          const running = LocalHost.marked(`SANDBOX_BOX_KEY=${ref.key}`)
+          const running = Effect.flatMap(Processes, ({ marked }) => marked(`SANDBOX_BOX_KEY=${ref.key}`))
           const options = {
             until: (pids: ReadonlyArray<number>) => pids.length === 0,
             times: 50,

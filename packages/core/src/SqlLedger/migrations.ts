@@ -147,11 +147,28 @@ const v1 = Effect.gen(function* () {
   })
 })
 
+/** What a session runs beside its checkout, and the ports that this host gave it. */
+const v2 = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`ALTER TABLE sessions ADD COLUMN setup TEXT`
+  yield* sql`ALTER TABLE sessions ADD COLUMN ports TEXT`
+  yield* sql`ALTER TABLE sessions ADD COLUMN endpoint_url TEXT`
+  // the row's `ports` say what is whose; this is what makes two sessions unable to have the same one
+  yield* sql`
+    CREATE TABLE ports (
+      scope      TEXT    NOT NULL,
+      port       INTEGER NOT NULL,
+      session_id TEXT    NOT NULL REFERENCES sessions (id),
+      PRIMARY KEY (scope, port)
+    )`
+  yield* sql`CREATE INDEX ports_session ON ports (session_id)`
+})
+
 /** The newest schema this program knows. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 /** Brings the database up to `schemaVersion`. Safe to run from several processes at once. */
 export const migrate = Migrator.make({})({
-  loader: Migrator.fromRecord({ "0001_ledger": v1 }),
+  loader: Migrator.fromRecord({ "0001_ledger": v1, "0002_setup": v2 }),
   table: "ledger_migrations"
 })

@@ -6,7 +6,10 @@ import type { Database } from "./database.ts"
 import { endedAt } from "./migrations.ts"
 import * as Rows from "./rows.ts"
 
-type Reads = Pick<Ledger["Service"], "session" | "sessions" | "history" | "request" | "openIntents" | "openOrphans">
+type Reads = Pick<
+  Ledger["Service"],
+  "session" | "sessions" | "history" | "request" | "openIntents" | "openOrphans" | "ports"
+>
 
 export const make = (db: Database): Reads => {
   const { all, failure, sql } = db
@@ -77,7 +80,15 @@ export const make = (db: Database): Reads => {
     openOrphans: sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toOrphan)),
       failure("openOrphans")
-    )
+    ),
+    ports: (scope) =>
+      sql<{
+        readonly port: unknown
+        readonly session_id: string
+      }>`SELECT port, session_id FROM ports WHERE scope = ${scope}`.pipe(
+        Effect.map((rows) => new Map(rows.map((row) => [Number(row.port), row.session_id]))),
+        failure("ports")
+      )
   }
 }
 

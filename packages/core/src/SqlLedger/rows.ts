@@ -85,7 +85,9 @@ export const toSession = reader(
     cleanup_required: (value) => Number(value) === 1,
     export_lock: json,
     health: json,
+    setup: json,
     slot: int,
+    ports: json,
     last_error: json,
     expires_at: int,
     created_at: Number,
@@ -122,6 +124,8 @@ const patchColumns: { readonly [K in keyof Required<SessionPatch>]?: (value: unk
   spec: text,
   instance: text,
   health: text,
+  setup: text,
+  ports: text,
   lastError: text,
   cleanupRequired: (value) => (value === true ? 1 : 0)
 }

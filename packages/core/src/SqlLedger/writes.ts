@@ -9,8 +9,11 @@ import {
   NameTaken,
   type NewEvent,
   type OperationRequest,
+  PortTaken,
   RequestKnown,
-  type Reservation
+  type Reservation,
+  type SlotRequest,
+  SlotsExhausted
 } from "../Ledger.ts"
 import * as Time from "../Time.ts"
 import { type Database, isUniqueViolation } from "./database.ts"
@@ -75,6 +78,29 @@ export const make = (db: Database): Writes => {
     if (Option.isSome(known)) return yield* new RequestKnown({ operation: known.value })
   })
 
+  /** The columns of the lowest slot that nobody of the placement has. */
+  const lowestSlot = Effect.fnUntraced(function* ({ max, scope }: SlotRequest) {
+    const rows = yield* sql<Rows.Row>`SELECT * FROM sessions
+      WHERE placement_scope = ${scope} AND slot IS NOT NULL ORDER BY slot`
+    const taken = new Set(rows.map((row) => Number(row["slot"])))
+    for (let slot = 1; slot <= max; slot++) {
+      if (!taken.has(slot)) return { placement_scope: scope, slot }
+    }
+    return yield* new SlotsExhausted({ max, holders: yield* all(rows, Rows.toSession) })
+  })
+
+  /** Gives the session these ports instead of those it had. */
+  const assignPorts = Effect.fnUntraced(function* (row: Rows.Row, ports: Readonly<Record<string, number>> | null) {
+    const [id, scope] = [String(row["id"]), String(row["placement_scope"])]
+    yield* sql`DELETE FROM ports WHERE session_id = ${id}`
+    const wanted = Object.values(ports ?? {})
+    if (wanted.length === 0) return
+    const taken = yield* sql<{ readonly port: unknown }>`SELECT port FROM ports
+      WHERE ${sql.and([sql`scope = ${scope}`, sql.in("port", wanted)])}`
+    if (taken.length > 0) return yield* new PortTaken({ ports: taken.map(({ port }) => Number(port)) })
+    for (const port of wanted) yield* sql`INSERT INTO ports ${sql.insert({ scope, port, session_id: id })}`
+  })
+
   const reserve = Effect.fnUntraced(function* (reservation: Reservation) {
     const { claim, move, operation, session } = reservation
     const now = yield* Time.millis
@@ -87,6 +113,7 @@ export const make = (db: Database): Writes => {
     })
     const write = Effect.gen(function* () {
       yield* refusal
+      const placed = reservation.slot === undefined ? {} : yield* lowestSlot(reservation.slot)
       yield* sql`INSERT INTO sessions ${sql.insert({
         id: session.id,
         owner: session.owner,
@@ -100,6 +127,8 @@ export const make = (db: Database): Writes => {
         cleanup_required: 0,
         repository: session.repository,
         branch: session.branch,
+        setup: session.setup === null ? null : JSON.stringify(session.setup),
+        ...placed,
         ...claimColumns(claim, operation.id, now),
         created_at: now,
         updated_at: now
@@ -110,7 +139,9 @@ export const make = (db: Database): Writes => {
     })
     return yield* transact("reserve", write).pipe(
       // the other writer's row is visible once its transaction ended, which the violation proves
-      Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(refusal, Effect.fail(error)))
+      Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(refusal, Effect.fail(error))),
+      // neither name nor request: somebody was given the same slot in the same moment, and has it now
+      Effect.retry({ times: reservation.slot?.max ?? 0, while: isUniqueViolation })
     )
   })
 
@@ -191,12 +222,14 @@ export const make = (db: Database): Writes => {
     const now = yield* Time.millis
     const { move } = change
     const body = Effect.gen(function* () {
+      const placed = change.slot === undefined ? {} : yield* lowestSlot(change.slot)
       const written = yield* sql<Rows.Row>`UPDATE sessions
-        SET ${sql.update({ ...Rows.changeColumns(change), updated_at: now })}, version = version + 1
+        SET ${sql.update({ ...Rows.changeColumns(change), ...placed, updated_at: now })}, version = version + 1
         WHERE id = ${sessionId} AND claim_token = ${token} RETURNING *`
       if (written.length === 0) {
         return yield* new ClaimLost({ sessionId, current: Option.getOrNull(yield* db.session(sessionId)) })
       }
+      if (change.set?.ports !== undefined) yield* assignPorts(written[0]!, change.set.ports)
       for (const intent of change.intents ?? []) {
         yield* sql`INSERT INTO intents ${sql.insert(Rows.intentColumns(intent))}
           ON CONFLICT (key) DO UPDATE SET status = excluded.status, deadline = excluded.deadline`
@@ -215,7 +248,14 @@ export const make = (db: Database): Writes => {
       ])
       return yield* all(written, Rows.toSession)
     })
-    const [claimed] = yield* transact("commit", body)
+    const ports = change.set?.ports
+    const [claimed] = yield* transact("commit", body).pipe(
+      // somebody was given the same slot or port in the same moment, and has it now
+      Effect.retry({ times: change.slot?.max ?? 0, while: isUniqueViolation }),
+      Effect.catchIf(isUniqueViolation, (error) =>
+        Effect.fail(ports === undefined || ports === null ? error : new PortTaken({ ports: Object.values(ports) }))
+      )
+    )
     return claimed!
   })
 

@@ -1,6 +1,6 @@
 /** What can go wrong around a claim, in the words of the output contract. */
 import { Effect } from "effect"
-import type { OperationRequest, RequestKnown } from "../Ledger.ts"
+import type { OperationRequest, PortTaken, RequestKnown, SlotsExhausted } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
 import { recovery } from "../Recovery.ts"
@@ -120,4 +120,35 @@ export const reused = (known: RequestKnown, operation: OperationRequest) =>
     nextStep: "use a new --client-request-id",
     operationId: operation.id,
     sessionId: known.operation.sessionId
+  })
+
+/** Nobody's slot is free. Who holds them is said of the owner's own sessions only. */
+export const slotsExhausted = ({ holders, max }: SlotsExhausted, owner: string, operationId: string) => {
+  const own = holders.filter((holder) => holder.owner === owner)
+  const others = holders.length - own.length
+  const named = own.map(({ name, slot, state }) => `${slot}: ${name} (${state})`)
+  const [idle] = own.filter(({ state }) => state === "stopped" || state === "failed")
+  const free = idle ?? own[0]
+  return SandboxError.make("ERR_SLOTS_EXHAUSTED", {
+    message: `all ${max} slots of this host are held: ${[...named, ...(others === 0 ? [] : [`${others} by others`])].join(", ")}`,
+    nextStep:
+      free === undefined
+        ? "wait for one, or raise `slots.max`"
+        : `free one with \`sandbox destroy ${free.id}\`, or raise \`slots.max\``,
+    operationId,
+    details: {
+      max,
+      others,
+      holders: own.map(({ id, name, slot, state }) => ({ session_id: id, name, slot, state }))
+    }
+  })
+}
+
+/** Another session was given the port in the same moment. */
+export const portsTaken = ({ ports }: PortTaken, operationId: string) =>
+  SandboxError.make("ERR_PORT_IN_USE", {
+    message: `another session has port ${ports.join(", ")}`,
+    nextStep: "try again, or choose other ports with --port",
+    operationId,
+    details: { ports }
   })

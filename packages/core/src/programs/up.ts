@@ -3,7 +3,7 @@ import { Effect, Path, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
-import { recorded } from "../internal/failures.ts"
+import { recorded, slotsExhausted } from "../internal/failures.ts"
 import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
@@ -62,7 +62,8 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
         provider,
         spec,
         repository: source.location,
-        branch: Result.getOrElse(chosen, () => null)
+        branch: Result.getOrElse(chosen, () => null),
+        setup: null
       },
       operation,
       claim
@@ -70,6 +71,7 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
     .pipe(
       Effect.catchTags({
         NameTaken: (taken) => nameTaken(taken, operation.id),
+        SlotsExhausted: (exhausted) => Effect.fail(slotsExhausted(exhausted, owner, operation.id)),
         RequestKnown: (known) => stillRunning(known.operation)
       })
     )

@@ -93,6 +93,7 @@ export const reservation = (
     spec: new Spec({}),
     repository: "/repo",
     branch: "main",
+    setup: null,
     ...more
   },
   operation: operation("up", key),

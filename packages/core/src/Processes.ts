@@ -1,11 +1,32 @@
-/** Ending the processes of a box, and no others. */
-import { Host } from "@org/sandbox-core/Host"
-import { Duration, Effect } from "effect"
-import { Refused } from "./LocalError.ts"
-import * as LocalHost from "./LocalHost.ts"
+/** Other processes of this host, found by what stands in their environment: never by name, never by a remembered pid alone. */
+import { Context, Duration, Effect, Schema } from "effect"
+import { Host } from "./Host.ts"
 
-/** The environment variable by which the processes of a box are found, whoever started them. */
+/** The environment variable by which the processes of a box are found, whoever started them. Its value is the box's key. */
 export const boxMarker = "SANDBOX_BOX_KEY"
+
+export class Processes extends Context.Service<
+  Processes,
+  {
+    /**
+     * The processes that were started with `NAME=value` in their environment.
+     *
+     * This process and its ancestors are never among them, even where they carry it. A process whose environment we may
+     * not read is not among them either: what cannot be proven ours is not ours.
+     */
+    readonly marked: (entry: string) => Effect.Effect<ReadonlyArray<number>>
+    /** The value that a process was started with, where that may be read. */
+    readonly variable: (pid: number, name: string) => Effect.Effect<string | undefined>
+    /** Signals one process. One that is gone, or is not ours to signal, is left alone. */
+    readonly signal: (pid: number, signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
+  }
+>()("@org/sandbox-core/Processes") {}
+
+/** Processes that do not end, even when killed. */
+export class ProcessesLeft extends Schema.TaggedError<ProcessesLeft>("@org/sandbox-core/ProcessesLeft")(
+  "ProcessesLeft",
+  { pids: Schema.Array(Schema.Int) }
+) {}
 
 /** How long a process may take to end politely. */
 export const grace = Duration.seconds(2)
@@ -23,8 +44,8 @@ interface Process {
  *
  * A process is signalled only while its pid still has the start time it had when its environment was read.
  */
-export const end: (variable: string, value: string) => Effect.Effect<void, Refused, Host> = Effect.fnUntraced(
-  function* (variable, value) {
+export const end: (variable: string, value: string) => Effect.Effect<void, ProcessesLeft, Processes | Host> =
+  Effect.fnUntraced(function* (variable, value) {
     const entry = `${variable}=${value}`
     for (let round = 0; round < rounds; round++) {
       const found = yield* identify(entry)
@@ -33,24 +54,19 @@ export const end: (variable: string, value: string) => Effect.Effect<void, Refus
       yield* signalled(found, "SIGKILL", Duration.seconds(1))
     }
     const left = yield* identify(entry)
-    if (left.length === 0) return
-    const pids = left.map(({ pid }) => pid).join(", ")
-    return yield* new Refused({
-      reason: "NotReady",
-      message: `The processes ${pids} of the box do not end, even when killed.`
-    })
-  }
-)
+    if (left.length > 0) return yield* new ProcessesLeft({ pids: left.map(({ pid }) => pid) })
+  })
 
 const identify = Effect.fnUntraced(function* (entry: string) {
   const host = yield* Host
+  const { marked } = yield* Processes
   const before = new Map<number, string>()
-  for (const pid of yield* LocalHost.marked(entry)) {
+  for (const pid of yield* marked(entry)) {
     const startedAt = yield* host.startedAt(pid)
     if (startedAt !== undefined) before.set(pid, startedAt)
   }
   // The environment is read again after the start time: what carries it now is what had that start time, or is newer.
-  const still = before.size === 0 ? [] : yield* LocalHost.marked(entry)
+  const still = before.size === 0 ? [] : yield* marked(entry)
   return still.flatMap((pid): ReadonlyArray<Process> => {
     const startedAt = before.get(pid)
     return startedAt === undefined ? [] : [{ pid, startedAt }]
@@ -64,10 +80,11 @@ const signalled = Effect.fnUntraced(function* (
   patience: Duration.Duration
 ) {
   const { startedAt } = yield* Host
+  const host = yield* Processes
   const isSame = (process: Process) => Effect.map(startedAt(process.pid), (token) => token === process.startedAt)
   const alive = Effect.filter(processes, isSame)
   for (const process of processes) {
-    if (yield* isSame(process)) yield* LocalHost.signal(process.pid, signal)
+    if (yield* isSame(process)) yield* host.signal(process.pid, signal)
   }
   yield* Effect.sleep("10 millis").pipe(
     Effect.andThen(alive),

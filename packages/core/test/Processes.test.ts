@@ -1,11 +1,20 @@
 import { spawn } from "node:child_process"
 import { assert, layer } from "@effect/vitest"
-import { Host } from "@org/sandbox-core/Host"
-import { layerPlatform } from "@org/sandbox-core/node"
-import * as LocalHost from "@org/sandbox-provider-local/LocalHost"
-import * as Processes from "@org/sandbox-provider-local/Processes"
 import { Effect, Layer, Schedule } from "effect"
-import { alive } from "./host.ts"
+import { Host } from "../src/Host.ts"
+import * as NodeProcesses from "../src/node/NodeProcesses.ts"
+import { layerPlatform } from "../src/node.ts"
+import * as Processes from "../src/Processes.ts"
+
+const alive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+const marked = (entry: string) => Effect.flatMap(Processes.Processes, (host) => host.marked(entry))
 
 /** A process with a variable in its environment, that ends when told to, or not. */
 const started = (name: string, value: string, script = "exec sleep 1000") =>
@@ -13,11 +22,18 @@ const started = (name: string, value: string, script = "exec sleep 1000") =>
     Effect.sync(() =>
       spawn("sh", ["-c", script], { env: { ...process.env, [name]: value }, stdio: "ignore", detached: true })
     ),
-    (child) => Effect.sync(() => LocalHost.signal(-child.pid!, "SIGKILL")).pipe(Effect.flatten)
+    (child) =>
+      Effect.sync(() => {
+        try {
+          process.kill(-child.pid!, "SIGKILL")
+        } catch {
+          // it has ended
+        }
+      })
   ).pipe(
     Effect.map((child) => child.pid!),
     Effect.tap((pid) =>
-      LocalHost.marked(`${name}=${value}`).pipe(
+      marked(`${name}=${value}`).pipe(
         Effect.repeat({ until: (pids) => pids.includes(pid), schedule: Schedule.spaced("5 millis") })
       )
     )
@@ -57,10 +73,7 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("ending process
 
   it.effect("I-92 never counts this process or its ancestors", () =>
     Effect.gen(function* () {
-      const home = Object.entries(yield* LocalHost.environment)
-        .find(([name]) => name === "PATH")!
-        .join("=")
-      const pids = yield* LocalHost.marked(home)
+      const pids = yield* marked(`PATH=${process.env["PATH"]}`)
       assert.notInclude(pids, process.pid)
       assert.notInclude(pids, process.ppid)
     })
@@ -71,13 +84,13 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("ending process
       const script = `trap 'setsid sleep 1001 & ' TERM; while :; do sleep 0.01; done`
       yield* started(marker, "stubborn", script)
       yield* Processes.end(marker, "stubborn")
-      assert.deepStrictEqual(yield* LocalHost.marked(`${marker}=stubborn`), [])
+      assert.deepStrictEqual(yield* marked(`${marker}=stubborn`), [])
     })
   )
 
   it.effect("reads the process table of a system without /proc", () =>
     Effect.sync(() => {
-      const table = LocalHost.parsePs(
+      const table = NodeProcesses.parsePs(
         [
           "    1     0 /sbin/launchd",
           "  501     1 sh -c x A=1 SANDBOX_BOX_KEY=k PATH=/bin",
@@ -87,12 +100,10 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("ending process
       )
       assert.deepStrictEqual([...table.keys()], [1, 501, 502])
       assert.strictEqual(table.get(502)?.parent, 501)
-      const carries = (pid: number, entry: string) => table.get(pid)?.carries(entry)
-      assert.isTrue(carries(501, "SANDBOX_BOX_KEY=k"))
-      assert.isTrue(carries(501, "PATH=/bin"))
-      assert.isFalse(carries(501, "SANDBOX_BOX_KEY="))
-      assert.isFalse(carries(501, "BOX_KEY=k"))
-      assert.isFalse(carries(502, "SANDBOX_BOX_KEY=k"))
+      assert.strictEqual(table.get(501)?.variable("SANDBOX_BOX_KEY"), "k")
+      assert.strictEqual(table.get(501)?.variable("PATH"), "/bin")
+      assert.isUndefined(table.get(501)?.variable("BOX_KEY"))
+      assert.isUndefined(table.get(502)?.variable("SANDBOX_BOX_KEY"))
     })
   )
 })

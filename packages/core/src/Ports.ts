@@ -1,0 +1,32 @@
+/** What core needs to know of this host's TCP ports, and cannot learn from `effect` alone. */
+import { Context, type Effect, Schema, type Scope } from "effect"
+
+/** Who listens on a port. */
+export interface Listener {
+  readonly port: number
+  /** None where the process belongs to somebody else and cannot be seen. */
+  readonly pid: number | null
+  /** The program's name. */
+  readonly command: string | null
+}
+
+/** The port could not be bound. */
+export class PortInUse extends Schema.TaggedError<PortInUse>("@org/sandbox-core/PortInUse")("PortInUse", {
+  port: Schema.Int
+}) {}
+
+export class Ports extends Context.Service<
+  Ports,
+  {
+    /** Who listens on a port on any address of this host; none when it is free. */
+    readonly listener: (port: number) => Effect.Effect<Listener | undefined>
+    /** Every listener of a process. */
+    readonly listeningOn: (pid: number) => Effect.Effect<ReadonlyArray<number>>
+    /** Binds the port on every loopback and wildcard address, and keeps others from it until the scope closes. */
+    readonly hold: (port: number) => Effect.Effect<void, PortInUse, Scope.Scope>
+    /** Whether something accepts connections on a loopback port, asked once and briefly. */
+    readonly accepts: (port: number) => Effect.Effect<boolean>
+    /** The status of a GET, asked once and briefly; none when nothing answers. Follows no redirect. */
+    readonly httpStatus: (url: string) => Effect.Effect<number | undefined>
+  }
+>()("@org/sandbox-core/Ports") {}

@@ -1,0 +1,103 @@
+/**
+ * What a session runs beside its checkout, with every default filled in: services, hooks, environment, secrets, slots.
+ *
+ * It is recorded with the session. Secrets are recorded by name and source, never by value.
+ */
+import { Effect, Schema } from "effect"
+import type * as Options from "./Options.ts"
+
+const withDefault =
+  <A>(value: A) =>
+  <S extends Schema.Top & { readonly Encoded: A }>(schema: S) =>
+    Schema.withDecodingDefaultKey(Effect.succeed(value) as Effect.Effect<S["Encoded"]>)(schema)
+
+const CommandLine = Schema.Union([Schema.String, Schema.Array(Schema.String)])
+const Variables = Schema.Record(Schema.String, Schema.String)
+
+export const Port = Schema.Struct({
+  name: Schema.String,
+  base: Schema.Int,
+  env: Schema.Array(Schema.String).pipe(withDefault<ReadonlyArray<string>>([]))
+})
+export type Port = typeof Port.Type
+
+export const HealthCheck = Schema.Union([
+  Schema.Struct({ kind: Schema.Literal("http"), path: Schema.String }),
+  Schema.Struct({ kind: Schema.Literal("tcp") }),
+  Schema.Struct({ kind: Schema.Literal("command"), command: CommandLine })
+])
+export type HealthCheck = typeof HealthCheck.Type
+
+export const Service = Schema.Struct({
+  name: Schema.String,
+  command: CommandLine,
+  cwd: Schema.optionalKey(Schema.String),
+  env: Variables.pipe(withDefault({})),
+  ports: Schema.Array(Port).pipe(withDefault<ReadonlyArray<typeof Port.Encoded>>([])),
+  health: Schema.optionalKey(HealthCheck),
+  deadlineS: Schema.Finite.pipe(withDefault(60)),
+  primary: Schema.Boolean.pipe(withDefault(false)),
+  passwordEnv: Schema.optionalKey(Schema.String)
+})
+export type Service = typeof Service.Type
+
+export const hookNames = ["preUp", "preSpawn", "postUp", "preDown", "postDown"] as const
+export type HookName = (typeof hookNames)[number]
+
+export const Hooks = Schema.Struct({
+  preUp: Schema.optionalKey(CommandLine),
+  preSpawn: Schema.optionalKey(CommandLine),
+  postUp: Schema.optionalKey(CommandLine),
+  preDown: Schema.optionalKey(CommandLine),
+  postDown: Schema.optionalKey(CommandLine),
+  timeoutS: Schema.Finite.pipe(withDefault(60))
+})
+
+export const Inherit = Schema.Struct({
+  file: Schema.String,
+  mode: Schema.Literals(["symlink", "copy"]).pipe(withDefault<"symlink" | "copy">("symlink"))
+})
+
+export const Secret = Schema.Struct({
+  name: Schema.String,
+  from: Schema.Union([Schema.Struct({ env: Schema.String }), Schema.Struct({ file: Schema.String })]),
+  to: Schema.Literals(["env", "file"]).pipe(withDefault<"env" | "file">("env"))
+})
+export type Secret = typeof Secret.Type
+
+export const Slots = Schema.Struct({
+  max: Schema.Int.pipe(withDefault(8)),
+  stride: Schema.Int.pipe(withDefault(1)),
+  searchRange: Schema.Int.pipe(withDefault(10)),
+  strict: Schema.Boolean.pipe(withDefault(false))
+})
+
+export const Setup = Schema.Struct({
+  services: Schema.Array(Service).pipe(withDefault<ReadonlyArray<typeof Service.Encoded>>([])),
+  hooks: Hooks.pipe(withDefault({})),
+  env: Variables.pipe(withDefault({})),
+  inheritEnv: Schema.Array(Inherit).pipe(withDefault<ReadonlyArray<typeof Inherit.Encoded>>([])),
+  secrets: Schema.Array(Secret).pipe(withDefault<ReadonlyArray<typeof Secret.Encoded>>([])),
+  slots: Slots.pipe(withDefault({})),
+  /** Ports that were asked for by number, by name; they are taken as they are. */
+  fixedPorts: Schema.Record(Schema.String, Schema.Int).pipe(withDefault({}))
+})
+export type Setup = typeof Setup.Type
+
+/** A setup with its defaults. What callers may write and what is decoded here are the same, or this does not compile. */
+export const from = (options: Options.SetupOptions): Setup => Schema.decodeSync(Setup)(options)
+
+/** Every port that the setup's services declare. */
+export const ports = (setup: Setup): ReadonlyArray<Port> => setup.services.flatMap((service) => service.ports)
+
+/** The service whose URL is the session's. */
+export const primary = (setup: Setup): Service | undefined =>
+  setup.services.find((service) => service.primary) ?? setup.services.find((service) => service.ports.length > 0)
+
+/** Whether there is anything to do for it at all. */
+export const isEmpty = (setup: Setup): boolean =>
+  setup.services.length === 0 &&
+  setup.inheritEnv.length === 0 &&
+  setup.secrets.length === 0 &&
+  Object.keys(setup.env).length === 0 &&
+  hookNames.every((name) => setup.hooks[name] === undefined)
