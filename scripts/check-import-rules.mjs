@@ -39,6 +39,7 @@ const rules = {
   },
   "packages/core/src/programs/up.ts": { allows: ["../Ids.ts"], refuses: [...platform, "../node/NodeHost.ts"] },
   "packages/core/src/Git.ts": { allows: ["effect/process"], refuses: [...never, ...platform, "effect/sql"] },
+  "packages/core/src/internal/hostCommand.ts": { allows: ["effect/process"], refuses: [...platform, "effect/sql"] },
   "packages/core/src/SqlLedger/reads.ts": { allows: ["effect/sql"], refuses: [...platform, "effect/process"] },
   "packages/core/src/node/NodeHost.ts": {
     allows: [

@@ -13,6 +13,14 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
 
 const noteworthy = 5000
 
+/** Whole lines of what a hook writes, each with where it is from; its last one may lack its end. */
+const lines = (source: string, text: string, say: (line: string) => Effect.Effect<void>) =>
+  Effect.forEach(
+    text.replace(/\n$/, "").split("\n"),
+    (line) => (text === "" ? Effect.void : say(`  ${source} | ${line}`)),
+    { discard: true }
+  )
+
 /** Listens to programs. `quiet` keeps warnings and drops the rest. */
 export const layer = (options: {
   readonly quiet: boolean
@@ -32,6 +40,8 @@ export const layer = (options: {
         Effect.gen(function* () {
           if (event.type === "warning") return yield* note(`${clear}warning: ${event.message}`)
           if (options.quiet) return
+          if (event.type === "output")
+            return yield* lines(event.source, event.text, (line) => note(`${clear}${dim(line)}`))
           const now = yield* Clock.currentTimeMillis
           const { phase, status, verb } = event
           if (status === "started") {

@@ -1,21 +1,26 @@
 /** The whole command. */
 import { Command } from "effect/cli"
+import { auth } from "./commands/auth.ts"
 import { destroy } from "./commands/destroy.ts"
 import { down } from "./commands/down.ts"
 import { exec } from "./commands/exec.ts"
 import { gc } from "./commands/gc.ts"
 import { history } from "./commands/history.ts"
 import { list } from "./commands/list.ts"
+import { open } from "./commands/open.ts"
+import { ownerOf } from "./commands/owner-of.ts"
+import { ports } from "./commands/ports.ts"
 import { resume } from "./commands/resume.ts"
 import { status } from "./commands/status.ts"
 import { up } from "./commands/up.ts"
+import { version } from "./commands/version.ts"
 import { root } from "./root.ts"
 
 export const sandbox = root.pipe(
   Command.withSubcommands([
     { group: "Life of a session", commands: [up, down, resume, destroy] },
-    { group: "Looking and working inside", commands: [list, status, history, exec] },
-    { group: "Upkeep", commands: [gc] }
+    { group: "Looking and working inside", commands: [list, status, history, exec, ports, open, ownerOf, auth] },
+    { group: "Upkeep", commands: [gc, version] }
   ]),
   Command.withExamples([
     { command: "sandbox up . --branch main --provider local", description: "Bring up the repository here" },

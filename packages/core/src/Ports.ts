@@ -18,15 +18,23 @@ export class PortInUse extends Schema.TaggedError<PortInUse>("@org/sandbox-core/
 export class Ports extends Context.Service<
   Ports,
   {
-    /** Who listens on a port on any address of this host; none when it is free. */
+    /** Who listens on a port on any address of this host; none when nobody does. */
     readonly listener: (port: number) => Effect.Effect<Listener | undefined>
+    /** Those of these ports that somebody listens on, by number: one look for all of them. */
+    readonly listeners: (ports: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Listener>>
     /** Every listener of a process. */
     readonly listeningOn: (pid: number) => Effect.Effect<ReadonlyArray<number>>
-    /** Binds the port on every loopback and wildcard address, and keeps others from it until the scope closes. */
+    /**
+     * Binds the port on every loopback and wildcard address, and keeps others from it until the scope closes. Whoever
+     * connects to it meanwhile is turned away at once. Afterwards it can be bound at once.
+     */
     readonly hold: (port: number) => Effect.Effect<void, PortInUse, Scope.Scope>
-    /** Whether something accepts connections on a loopback port, asked once and briefly. */
+    /** Whether something accepts connections on a loopback address's port, asked once and briefly. */
     readonly accepts: (port: number) => Effect.Effect<boolean>
-    /** The status of a GET, asked once and briefly; none when nothing answers. Follows no redirect. */
+    /**
+     * The status of a GET, asked once and briefly; none when nothing answers. Follows no redirect. What listens on one
+     * loopback address only is found by the URL of any.
+     */
     readonly httpStatus: (url: string) => Effect.Effect<number | undefined>
   }
 >()("@org/sandbox-core/Ports") {}

@@ -8,6 +8,8 @@ export const boxMarker = "SANDBOX_BOX_KEY"
 export class Processes extends Context.Service<
   Processes,
   {
+    /** The environment of this process. */
+    readonly environment: Effect.Effect<Readonly<Record<string, string>>>
     /**
      * The processes that were started with `NAME=value` in their environment.
      *

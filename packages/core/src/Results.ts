@@ -50,6 +50,11 @@ export interface SessionView {
   readonly workBranch: string | null
   readonly targetCommitSha: string | null
   readonly worktreePath: string | null
+  readonly slot: number | null
+  /** By name; empty while the session is halted. */
+  readonly ports: Readonly<Record<string, number>>
+  /** Where the primary service answers. */
+  readonly endpointUrl: string | null
   readonly generation: number
   readonly lastError: ErrorView | null
   readonly createdAt: string
@@ -77,7 +82,14 @@ export interface UpResult extends OperationResult {
   readonly workBranch: string
   readonly targetCommitSha: string
   readonly worktreePath: string | null
+  readonly slot: number | null
+  /** By name. */
+  readonly ports: Readonly<Record<string, number>>
   readonly endpointUrl: string | null
+  /** The file, in the box, with the environment of the session's commands; none where there is no setup. */
+  readonly envFile: string | null
+  /** What is generated for the session and what its setup says; no inherited file and no secret. */
+  readonly env: Readonly<Record<string, string>>
   readonly readyAt: string
   readonly browserOpened: boolean
   /** This is the recorded answer to the same request; nothing was done now. */
@@ -129,8 +141,22 @@ export interface ResumeResult extends OperationResult {
   readonly workBranch: string | null
   readonly targetCommitSha: string | null
   readonly worktreePath: string | null
+  readonly slot: number | null
+  readonly ports: Readonly<Record<string, number>>
+  readonly endpointUrl: string | null
+  readonly envFile: string | null
+  readonly env: Readonly<Record<string, string>>
   readonly readyAt: string | null
   readonly replayed?: true
+}
+
+export interface DetachedResult {
+  readonly sessionId: string
+  /** The session's. */
+  readonly name: string
+  /** What its log is called: `sandbox logs <session> --service <run>`. */
+  readonly run: string
+  readonly warnings: ReadonlyArray<string>
 }
 
 export interface ListResult {
@@ -203,3 +229,12 @@ export type ProgressEvent =
       readonly status: "started" | "done" | "failed"
     }
   | { readonly type: "warning"; readonly operationId: string; readonly sessionId: string; readonly message: string }
+  | {
+      /** What a hook wrote. */
+      readonly type: "output"
+      readonly operationId: string
+      readonly sessionId: string
+      /** `hook post_up` */
+      readonly source: string
+      readonly text: string
+    }

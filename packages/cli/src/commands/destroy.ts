@@ -1,6 +1,6 @@
 import { destroy as program } from "@org/sandbox-core"
 import { Effect, Option } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import * as Render from "../Render.ts"
 import { answer } from "../root.ts"
@@ -8,7 +8,11 @@ import { answer } from "../root.ts"
 export const destroy = Command.make(
   "destroy",
   {
-    session: args.session,
+    session: args.optionalSession.pipe(
+      Argument.withDescription(
+        "A session's name, its id, or the start of its id; may be left out only inside the session's own checkout"
+      )
+    ),
     force: args.force("Destroy a session that is ready, or take over an operation that is still alive"),
     confirmDataLoss: args.confirmDataLoss,
     noPersist: Flag.Boolean("no-persist").pipe(
@@ -23,10 +27,15 @@ export const destroy = Command.make(
     ),
     ...args.request
   },
-  ({ clientRequestId, ...options }) =>
-    Effect.asVoid(
-      answer(program({ ...options, clientRequestId: Option.getOrUndefined(clientRequestId) }), Render.destroyed)
+  ({ clientRequestId, session, ...flags }) => {
+    const options = { ...flags, clientRequestId: Option.getOrUndefined(clientRequestId) }
+    return Effect.asVoid(
+      answer(
+        Effect.flatMap(args.chosen(session, { inside: true }), (session) => program({ ...options, session })),
+        Render.destroyed
+      )
     )
+  }
 ).pipe(
   Command.withDescription(
     "Remove a session's box for good and free its name. A session in use is halted and saved first; work that is nowhere else is never removed without --confirm-data-loss."

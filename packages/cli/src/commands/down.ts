@@ -1,6 +1,6 @@
 import { destroy as destroyProgram, list, down as program, type Results, SandboxError } from "@org/sandbox-core"
 import { Effect, Option, Result } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import * as Output from "../Output.ts"
 import * as Render from "../Render.ts"
@@ -9,7 +9,7 @@ import { answer, perform, root } from "../root.ts"
 export const down = Command.make(
   "down",
   {
-    session: args.session.pipe(Argument.optional),
+    session: args.optionalSession,
     all: Flag.Boolean("all").pipe(Flag.withDescription("Every session of yours that is up"), Flag.withDefault(false)),
     destroy: Flag.Boolean("destroy").pipe(
       Flag.withDescription("The same as `sandbox destroy`"),
@@ -21,14 +21,14 @@ export const down = Command.make(
   },
   ({ all, clientRequestId, confirmDataLoss, destroy, force, session, wait }) =>
     Effect.gen(function* () {
-      if (all !== Option.isNone(session)) {
+      if (all && Option.isSome(session)) {
         return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
-          message: all ? "a session was named together with --all" : "no session was named",
+          message: "a session was named together with --all",
           nextStep: "name one session, or pass --all; `sandbox list` shows what there is",
           details: { field: "session" }
         })
       }
-      if (Option.isNone(session)) {
+      if (all) {
         if (!destroy && !confirmDataLoss && Option.isNone(clientRequestId)) return yield* everything(force)
         return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
           message:
@@ -37,9 +37,14 @@ export const down = Command.make(
           details: { field: "all" }
         })
       }
-      const options = { session: session.value, force, clientRequestId: Option.getOrUndefined(clientRequestId), wait }
-      if (destroy) yield* answer(destroyProgram({ ...options, confirmDataLoss }), Render.destroyed)
-      else yield* answer(program({ ...options, confirmDataLoss }), Render.down)
+      const options = { confirmDataLoss, force, clientRequestId: Option.getOrUndefined(clientRequestId), wait }
+      if (destroy) {
+        const chosen = args.chosen(session, { inside: true })
+        const destroying = Effect.flatMap(chosen, (session) => destroyProgram({ ...options, session }))
+        return yield* Effect.asVoid(answer(destroying, Render.destroyed))
+      }
+      const halting = Effect.flatMap(args.chosen(session), (session) => program({ ...options, session }))
+      yield* answer(halting, Render.down)
     })
 ).pipe(
   Command.withDescription(

@@ -5,8 +5,13 @@ import * as args from "../arguments.ts"
 import * as Render from "../Render.ts"
 import { answer } from "../root.ts"
 
-export const history = Command.make("history", { session: args.session }, (options) =>
-  Effect.asVoid(answer(program(options), Render.history))
+export const history = Command.make("history", { session: args.optionalSession }, ({ session }) =>
+  Effect.asVoid(
+    answer(
+      Effect.flatMap(args.chosen(session), (session) => program({ session })),
+      Render.history
+    )
+  )
 ).pipe(
   Command.withDescription(
     "Everything that happened to a session: its transitions, operations and events, oldest first."

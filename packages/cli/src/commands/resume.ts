@@ -7,9 +7,20 @@ import { answer } from "../root.ts"
 
 export const resume = Command.make(
   "resume",
-  { session: args.session, force: args.force("Resume although the session's record was never saved"), ...args.request },
-  ({ clientRequestId, ...options }) =>
-    Effect.asVoid(answer(program({ ...options, clientRequestId: Option.getOrUndefined(clientRequestId) }), Render.up))
+  {
+    session: args.optionalSession,
+    force: args.force("Resume although the session's record was never saved"),
+    ...args.request
+  },
+  ({ clientRequestId, session, ...flags }) => {
+    const options = { ...flags, clientRequestId: Option.getOrUndefined(clientRequestId) }
+    return Effect.asVoid(
+      answer(
+        Effect.flatMap(args.chosen(session), (session) => program({ ...options, session })),
+        Render.up
+      )
+    )
+  }
 ).pipe(
   Command.withDescription(
     "Bring a session back to ready: starts a halted one, finishes an `up` that died, repairs one whose box stopped. When it fails the session stays as it was."

@@ -9,15 +9,18 @@ import { answer } from "../root.ts"
 export const status = Command.make(
   "status",
   {
-    session: args.session,
+    session: args.optionalSession,
     live: Flag.Boolean("live").pipe(
       Flag.withDescription("Ask the session's provider too, instead of the ledger alone"),
       Flag.withDefault(false)
     )
   },
-  (options) =>
+  ({ live, session }) =>
     Effect.gen(function* () {
-      const { healthy } = yield* answer(program(options), Render.session)
+      const { healthy } = yield* answer(
+        Effect.flatMap(args.chosen(session), (session) => program({ session, live })),
+        Render.session
+      )
       if (!healthy) return yield* new Quit({ code: 4 })
     })
 ).pipe(

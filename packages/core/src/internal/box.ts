@@ -76,7 +76,7 @@ const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
  *
  * Re-entry goes on with the intent of the dead attempt, so that its box is adopted and never a second one made.
  */
-export const make = Effect.fnUntraced(function* <R, R2>(
+export const make = Effect.fnUntraced(function* <R, R2, R3>(
   held: Held,
   backend: Backend,
   options: {
@@ -84,6 +84,8 @@ export const make = Effect.fnUntraced(function* <R, R2>(
     readonly scope: Effect.Effect<string, SandboxError.SandboxError, R>
     /** What is written with the intent; asked likewise. */
     readonly set: Effect.Effect<SessionPatch, SandboxError.SandboxError, R2>
+    /** What is to happen before the provider is asked, given the key of the box. */
+    readonly before: (key: string) => Effect.Effect<void, SandboxError.SandboxError, R3>
   }
 ) {
   const ledger = yield* Ledger
@@ -113,6 +115,7 @@ export const make = Effect.fnUntraced(function* <R, R2>(
     spec: row.spec,
     deadline: intent.deadline
   }
+  yield* options.before(intent.key)
   const ref = yield* held.phase("provision", backend.provision(request))
   yield* held.commit({
     move: yield* held.move("syncing"),

@@ -5,10 +5,12 @@ import type { Change } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { type InstanceRef, Intent, type Prior, type Session, type SessionPatch } from "../Session.ts"
+import { type InstanceRef, Intent, intentKey, type Prior, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+import { read as readEnvironment } from "./environment.ts"
 import { recorded } from "./failures.ts"
+import * as hooks from "./hooks.ts"
 import { save } from "./save.ts"
 
 /** Where a claim to halt a session enters, by what an inherited crash left. */
@@ -31,6 +33,9 @@ export const entrance = (row: Session, prior: Prior | null): State => {
   }
 }
 
+/** A session that is halted listens on nothing, and keeps its slot. */
+export const unserved = { ports: null, endpointUrl: null } as const
+
 /** Stops the box unless it is seen halted, and proves it: ends in `persisting`. */
 export const stop = Effect.fnUntraced(function* (held: Held) {
   const backends = yield* Provisioners
@@ -44,6 +49,8 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
       // nothing came of it; the intent stays open, because its create may still be answered late
       continue
     }
+    if (target.ref !== null) yield* beforeHalt(held, backend, ref)
+    yield* hooks.endLeftovers(row, target.key)
     const gone = yield* held.phase("stop", halt(backend, ref))
     stopped.push({ ref, gone })
     if (target.intent !== null) closed.push(new Intent({ ...target.intent, status: gone ? "closed" : "bound" }))
@@ -56,11 +63,24 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
       instance: kept?.ref ?? null,
       cleanupRequired: false,
       stoppedAt: now,
+      ...unserved,
       // what was seen of a running box says nothing about a halted one
       health: null
     },
     intents: closed
   })
+})
+
+/** The session's own `pre_down`, while it can still run: in a box that is up, of a session that was. */
+const beforeHalt = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+  const row = yield* held.row
+  if (row.setup?.hooks.preDown === undefined || row.readyAt === null) return
+  if ((yield* backend.inspect(ref))._tag !== "running") return
+  const run = Effect.gen(function* () {
+    const environment = yield* readEnvironment(backend, row)
+    yield* hooks.inBox(held, backend, { ref, name: "preDown", environment })
+  })
+  yield* hooks.warned(held, run)
 })
 
 const lookFor = Effect.fnUntraced(function* (
@@ -100,6 +120,9 @@ const cannotSee = (provider: string, why: string) =>
 /** Saves the record: ends in `stopped`, with the checkpoint in the same commit. `last` is added to that commit. */
 export const persist = Effect.fnUntraced(function* (held: Held) {
   const checkpoint = yield* held.phase("save", save(held))
+  const row = yield* held.row
+  const key = row.instance?.key ?? intentKey(row.id, row.generation)
+  yield* hooks.warned(held, hooks.onHost(held, "postDown", key))
   const change: Change = {
     move: yield* held.move("stopped"),
     set: { persistedAt: checkpoint.persistedAt, lastError: null },
@@ -137,6 +160,6 @@ const settleStop = Effect.fnUntraced(function* (held: Held, row: Session, set: S
   }
   const stoppedAt = yield* Time.millis
   const instance = seen._tag === "gone" ? null : row.instance
-  yield* held.commit({ move: yield* held.move("persisting"), set: { stoppedAt, instance, health: null } })
+  yield* held.commit({ move: yield* held.move("persisting"), set: { stoppedAt, instance, health: null, ...unserved } })
   return { move: yield* held.move("stopped_unpersisted"), set }
 })

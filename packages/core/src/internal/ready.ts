@@ -8,12 +8,25 @@ import { Health, type InstanceRef, type JsonRecord, type Session } from "../Sess
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
+import { bringUp } from "./bringUp.ts"
+import { generated } from "./environment.ts"
+import type { Resolved } from "./secrets.ts"
 
 /** The branch that is used where the asked one is checked out elsewhere. */
 const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
 
-/** Puts the checkout in place, looks that the box runs, and describes the last commit. */
-export const finish = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+/** Puts the checkout in place, brings up what the session asked for, looks that the box runs, and describes the last commit. */
+export const finish = Effect.fnUntraced(function* (
+  held: Held,
+  backend: Backend,
+  options: {
+    readonly ref: InstanceRef
+    readonly secrets: ReadonlyArray<Resolved>
+    /** Take over the worktree that has the branch already. */
+    readonly reuse?: boolean | undefined
+  }
+) {
+  const { ref } = options
   const row = yield* held.row
   const placed = yield* held.phase(
     "workspace",
@@ -21,21 +34,23 @@ export const finish = Effect.fnUntraced(function* (held: Held, backend: Backend,
       repository: row.repository,
       branch: row.branch!,
       commit: row.commit!,
-      fallbackBranch: fallbackBranch(row)
+      fallbackBranch: fallbackBranch(row),
+      reuse: options.reuse
     })
   )
   yield* Effect.forEach(placed.warnings, held.warn)
+  yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })
+  const { endpointUrl, envFile } = yield* bringUp(held, backend, ref, options.secrets)
   yield* held.phase("health", alive(backend, ref))
   const now = yield* Time.millis
   const set = {
-    workBranch: placed.branch,
-    workspacePath: placed.path ?? null,
+    endpointUrl,
     health: new Health({ status: "healthy", observedAt: now }),
     cleanupRequired: false,
     lastError: null,
     readyAt: now
   } as const
-  return { set, row: { ...row, ...set } }
+  return { set, row: { ...(yield* held.row), ...set }, envFile }
 })
 
 const alive = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
@@ -51,6 +66,10 @@ const alive = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
 
 /** What up and resume answer about a session that is ready. */
 export const described = (row: Omit<Session, "state">, readyAt: number) => ({
+  slot: row.slot,
+  ports: row.ports ?? {},
+  endpointUrl: row.endpointUrl,
+  env: { ...row.setup?.env, ...generated(row as Session) },
   name: row.name,
   provider: row.provider,
   branch: row.branch!,

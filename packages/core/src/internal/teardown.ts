@@ -5,12 +5,15 @@ import type { Change } from "../Ledger.ts"
 import { Provisioners } from "../Provisioners.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+import { unserved } from "./halt.ts"
+import * as hooks from "./hooks.ts"
 
 /** The row of a session that is no more, but for its last error. */
 export const removed = (destroyedAt: number) => ({
   instance: null,
   reservedName: null,
   slot: null,
+  ...unserved,
   workspacePath: null,
   cleanupRequired: false,
   health: null,
@@ -24,6 +27,7 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
   const targets = yield* box.targets(row)
   for (const target of targets) {
     const backend = yield* backends.get(target.provider)
+    yield* hooks.endLeftovers(row, target.key)
     yield* held.phase(
       "destroy",
       Effect.andThen(target.ref === null ? Effect.void : backend.detach(target.ref), backend.destroy(target))

@@ -3,8 +3,9 @@ import { execFile } from "node:child_process"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 import { get } from "node:http"
 import { connect, createServer, type Server } from "node:net"
+import { basename } from "node:path"
 import { platform } from "node:process"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import { type Listener, PortInUse, Ports } from "../Ports.ts"
 
 /** Every address that a listener may be on: what one of them has, a program that wants it cannot bind. */
@@ -41,21 +42,40 @@ const socketsOf = (pid: string): ReadonlyArray<string> =>
     return target?.startsWith("socket:[") === true ? [target.slice("socket:[".length, -1)] : []
   })
 
-const linuxListener = (port: number): Listener | undefined => {
-  const inodes = linuxSockets().get(port)
-  if (inodes === undefined) return undefined
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    if (!socketsOf(pid).some((inode) => inodes.includes(inode))) continue
-    const command = attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()) ?? null
-    return { port, pid: Number(pid), command }
+/** The program of a process: of the file that it runs, because a process may call itself as it likes. */
+const programOf = (pid: string): string | null => {
+  const file = attempt(() => readlinkSync(`/proc/${pid}/exe`))
+  if (file !== undefined) return basename(file.replace(/ \(deleted\)$/, ""))
+  return attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()) ?? null
+}
+
+/** Looks through the processes once, and no further than until the owners of all are known. */
+const linuxListeners = (ports: ReadonlyArray<number>): ReadonlyMap<number, Listener> => {
+  const sockets = linuxSockets()
+  const found = new Map<number, Listener>()
+  const unowned = new Map<string, number>()
+  for (const port of ports) {
+    const inodes = sockets.get(port)
+    if (inodes === undefined) continue
+    found.set(port, { port, pid: null, command: null })
+    for (const inode of inodes) unowned.set(inode, port)
   }
-  return { port, pid: null, command: null }
+  for (const pid of unowned.size === 0 ? [] : readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    for (const inode of socketsOf(pid)) {
+      const port = unowned.get(inode)
+      if (port === undefined) continue
+      found.set(port, { port, pid: Number(pid), command: programOf(pid) })
+      for (const other of sockets.get(port) ?? []) unowned.delete(other)
+    }
+    if (unowned.size === 0) break
+  }
+  return found
 }
 
 const lsof = (args: ReadonlyArray<string>): Effect.Effect<string> =>
   Effect.callback((resume) => {
     // it answers with 1 when there is nothing to list
-    const child = execFile("lsof", ["-nP", "-sTCP:LISTEN", "-Fpcn", ...args], (_, stdout) =>
+    const child = execFile("lsof", ["-nP", "+c0", "-sTCP:LISTEN", "-Fpcn", ...args], (_, stdout) =>
       resume(Effect.succeed(stdout))
     )
     return Effect.sync(() => child.kill())
@@ -75,10 +95,15 @@ export const parseLsof = (text: string): ReadonlyArray<Listener> => {
   return listeners
 }
 
+const listeners = (ports: ReadonlyArray<number>): Effect.Effect<ReadonlyMap<number, Listener>> => {
+  if (ports.length === 0) return Effect.succeed(new Map())
+  return platform === "linux"
+    ? Effect.sync(() => linuxListeners(ports))
+    : Effect.map(lsof([`-iTCP:${ports.join(",")}`]), (text) => new Map(parseLsof(text).map((row) => [row.port, row])))
+}
+
 const listener = (port: number): Effect.Effect<Listener | undefined> =>
-  platform === "linux"
-    ? Effect.sync(() => linuxListener(port))
-    : Effect.map(lsof([`-iTCP:${port}`]), (text) => parseLsof(text)[0])
+  Effect.map(listeners([port]), (found) => found.get(port))
 
 const listeningOn = (pid: number): Effect.Effect<ReadonlyArray<number>> =>
   platform === "linux"
@@ -95,11 +120,12 @@ const impossible = ["EADDRNOTAVAIL", "EAFNOSUPPORT"]
 
 const bind = (host: string, port: number): Effect.Effect<Server | undefined, PortInUse> =>
   Effect.callback((resume) => {
-    const server = createServer((socket) => socket.destroy())
+    // A connection that we closed politely would stay behind for a minute, in the way of programs that insist on a clean port.
+    const server = createServer((socket) => socket.resetAndDestroy())
     server.once("error", (error: NodeJS.ErrnoException) =>
-      resume(impossible.includes(error.code ?? "") ? Effect.succeed(undefined) : Effect.fail(new PortInUse({ port })))
+      resume(impossible.includes(error.code ?? "") ? Effect.undefined : Effect.fail(new PortInUse({ port })))
     )
-    // without ipv6Only the wildcard of one family would take the other's too
+    // Without ipv6Only the wildcard of one family would take the other's too.
     server.listen({ host, port, exclusive: true, ipv6Only: true }, () => resume(Effect.succeed(server)))
   })
 
@@ -109,17 +135,21 @@ const close = (server: Server | undefined): Effect.Effect<void> =>
     server.close(() => resume(Effect.void))
   })
 
-/** The wildcards only: where they are ours nobody binds a loopback address. A loopback listener of somebody is seen first. */
-const hold = Effect.fnUntraced(function* (port: number) {
-  for (const host of addresses.slice(0, 2)) {
-    yield* Effect.scoped(Effect.acquireRelease(bind(host, port), close))
-  }
-  for (const host of addresses.slice(2)) yield* Effect.acquireRelease(bind(host, port), close)
-})
+/**
+ * What has to be ours so that nobody else can bind anything. Linux refuses a wildcard beside any other address of the
+ * port, our own included; elsewhere both can be had at the same time, and so must be.
+ */
+const held = platform === "linux" ? addresses.slice(2) : addresses
 
-const accepts = (port: number): Effect.Effect<boolean> =>
+const hold = (port: number): Effect.Effect<void, PortInUse, Scope.Scope> =>
+  Effect.forEach(held, (host) => Effect.acquireRelease(bind(host, port), close), { discard: true })
+
+/** Programs choose one of the loopback addresses as they like. */
+const loopback = ["127.0.0.1", "::1"] as const
+
+const connects = (host: string, port: number): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
-    const socket = connect({ host: "localhost", port, autoSelectFamily: true })
+    const socket = connect({ host, port })
     const answer = (accepted: boolean) => {
       socket.destroy()
       resume(Effect.succeed(accepted))
@@ -130,15 +160,50 @@ const accepts = (port: number): Effect.Effect<boolean> =>
     return Effect.sync(() => socket.destroy())
   })
 
-const httpStatus = (url: string): Effect.Effect<number | undefined> =>
+const accepts = Effect.fnUntraced(function* (port: number) {
+  for (const host of loopback) {
+    if (yield* connects(host, port)) return true
+  }
+  return false
+})
+
+const statusAt = (url: URL, host: string): Effect.Effect<number | undefined> =>
   Effect.callback((resume) => {
-    const request = get(url, { timeout: patience, agent: false }, (response) => {
-      response.resume()
-      resume(Effect.succeed(response.statusCode))
-    })
-    request.once("timeout", () => request.destroy())
-    request.once("error", () => resume(Effect.undefined))
+    const request = get(
+      // The limit is for the whole answer: a body without end is let go of with it.
+      {
+        host,
+        port: url.port,
+        path: `${url.pathname}${url.search}`,
+        headers: { host: url.host },
+        agent: false,
+        signal: AbortSignal.timeout(patience)
+      },
+      (response) => {
+        response.on("error", () => {}).resume()
+        resume(Effect.succeed(response.statusCode))
+      }
+    )
+    request.on("error", () => resume(Effect.undefined))
     return Effect.sync(() => request.destroy())
   })
 
-export const layer: Layer.Layer<Ports> = Layer.succeed(Ports)({ listener, listeningOn, hold, accepts, httpStatus })
+const httpStatus = Effect.fnUntraced(function* (url: string) {
+  const asked = new URL(url)
+  const named = asked.hostname.replace(/^\[(.*)\]$/, "$1")
+  const isLocal = named === "localhost" || loopback.some((host) => host === named)
+  for (const host of isLocal ? new Set([...loopback.filter((host) => host === named), ...loopback]) : [named]) {
+    const status = yield* statusAt(asked, host)
+    if (status !== undefined) return status
+  }
+  return undefined
+})
+
+export const layer: Layer.Layer<Ports> = Layer.succeed(Ports)({
+  listener,
+  listeners,
+  listeningOn,
+  hold,
+  accepts,
+  httpStatus
+})

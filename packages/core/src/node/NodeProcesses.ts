@@ -83,7 +83,14 @@ const marked = (entry: string) => {
   })
 }
 
+const environment = Effect.sync(() =>
+  Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))
+  )
+)
+
 export const layer: Layer.Layer<Processes> = Layer.succeed(Processes)({
+  environment,
   marked,
   variable: (pid, name) =>
     platform === "linux"

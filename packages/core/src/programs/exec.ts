@@ -1,13 +1,14 @@
-/** `exec`: a command in a session's box. */
+/** `exec`: a command in a session's box, watched by its caller or left to run by itself. */
 import { Effect } from "effect"
+import { Ids } from "../Ids.ts"
+import * as environment from "../internal/environment.ts"
 import * as sessions from "../internal/sessions.ts"
-import { liveness } from "../Liveness.ts"
+import { usable } from "../internal/usable.ts"
 import type { ExecRequest } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
-import { recovery } from "../Recovery.ts"
+import type { DetachedResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import type { Session } from "../Session.ts"
-import * as Time from "../Time.ts"
+import * as Supervisor from "../Supervisor.ts"
 
 export interface ExecOptions extends ExecRequest {
   /** A session id, a unique prefix of one, or a name. */
@@ -17,11 +18,37 @@ export interface ExecOptions extends ExecRequest {
 /**
  * Starts a command in the box and answers its handle; closing the scope ends the command and all it started.
  *
- * Takes no claim: it runs beside checkpoints and exports. Fails with `ERR_NOT_READY` when the session is not up.
+ * It has the session's environment, with `env` on top. Takes no claim: it runs beside checkpoints and exports. Fails with
+ * `ERR_NOT_READY` when the session is not up.
  */
 export const exec = Effect.fn("exec")(function* (options: ExecOptions) {
-  const { session: reference, ...request } = options
-  if (request.argv.length === 0 || request.argv[0] === "") {
+  const { env, session: reference, ...request } = options
+  const { backend, variables, session } = yield* prepare(reference, options.argv)
+  return yield* backend.exec(session.instance!, { ...request, env: { ...variables, ...env } })
+})
+
+/**
+ * Starts a command that outlives its caller, under the same watch as a service, and answers the name of its log.
+ *
+ * It ends with the box. Fails as `exec` does, and with `ERR_EXEC_FAILED` in a box that has no `sh`.
+ */
+export const execDetached = Effect.fn("execDetached")(function* (
+  options: Pick<ExecOptions, "session" | "argv" | "cwd" | "env">
+) {
+  const { backend, session, variables } = yield* prepare(options.session, options.argv)
+  const run = yield* (yield* Ids).next("run")
+  yield* Supervisor.start(backend, session.instance!, {
+    name: run,
+    argv: options.argv,
+    cwd: options.cwd,
+    env: { ...variables, ...options.env }
+  })
+  const result: DetachedResult = { sessionId: session.id, name: session.name, run, warnings: [] }
+  return result
+})
+
+const prepare = Effect.fnUntraced(function* (reference: string, argv: ReadonlyArray<string>) {
+  if (argv.length === 0 || argv[0] === "") {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: "no command was given",
       nextStep: `put it behind two dashes: sandbox exec ${reference} -- git status`,
@@ -31,33 +58,5 @@ export const exec = Effect.fn("exec")(function* (options: ExecOptions) {
   const session = yield* sessions.find(reference)
   yield* usable(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
-  return yield* backend.exec(session.instance!, request)
+  return { session, backend, variables: environment.all(yield* environment.read(backend, session)) }
 })
-
-/** Claims under which a box stays up. */
-const harmless = ["checkpoint", "export", "complete"]
-
-const usable = Effect.fnUntraced(function* (session: Session) {
-  const up = (session.state === "ready" || session.state === "completed") && session.instance !== null
-  const claimed = session.claim !== null && !harmless.includes(session.claim.kind)
-  if (up && !claimed) return
-  const status = yield* liveness(session.claim)
-  const way = recovery(session, status)
-  const age = session.claim === null ? 0 : Math.floor(((yield* Time.millis) - session.claim.acquiredAt) / 1000)
-  return yield* SandboxError.make("ERR_NOT_READY", {
-    message:
-      session.claim === null
-        ? `${session.name} is ${session.state}`
-        : `${session.name} is ${session.state}: ${session.claim.kind} has been moving it for ${age} s`,
-    nextStep: nextStep(session, status === "live", way?.command),
-    retryable: status === "live",
-    sessionId: session.id,
-    state: session.state
-  })
-})
-
-const nextStep = (session: Session, live: boolean, recover: string | undefined): string => {
-  if (live) return `wait for it, or take it over with \`sandbox down ${session.id} --force\``
-  if (session.state === "destroyed") return "make a new session with `sandbox up`"
-  return `run \`${recover ?? `sandbox resume ${session.id}`}\``
-}

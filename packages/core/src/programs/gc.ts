@@ -1,5 +1,5 @@
 /** `gc`: puts right what operations left that died, on the evidence of ledger and providers. */
-import { Effect, Exit } from "effect"
+import { Effect, Exit, type Path } from "effect"
 import type { CheckpointStore } from "../CheckpointStore.ts"
 import * as Claim from "../Claim.ts"
 import type { GitServices } from "../Git.ts"
@@ -13,7 +13,9 @@ import { type Change, Ledger, type OperationRequest, type UnreadableRow } from "
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
 import type { GcOptions } from "../Options.ts"
+import type { Ports } from "../Ports.ts"
 import { Principal } from "../Principal.ts"
+import type { Processes } from "../Processes.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { GcAction, GcResult, OperationResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -24,7 +26,18 @@ import { remove } from "./destroy.ts"
 import { halt } from "./down.ts"
 import { revive } from "./resume.ts"
 
-type Services = Ledger | Host | Ids | Hasher | CheckpointStore | Provisioners | Principal | GitServices
+type Services =
+  | Ledger
+  | Host
+  | Processes
+  | Ports
+  | Path.Path
+  | Ids
+  | Hasher
+  | CheckpointStore
+  | Provisioners
+  | Principal
+  | GitServices
 
 interface Finding {
   readonly session: Session

@@ -2,9 +2,15 @@
 import { Effect } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
+import * as bringUp from "../internal/bringUp.ts"
+import { generated } from "../internal/environment.ts"
 import { recorded } from "../internal/failures.ts"
+import * as halting from "../internal/halt.ts"
+import * as hooks from "../internal/hooks.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
+import * as secrets from "../internal/secrets.ts"
+import * as services from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
 import { Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
@@ -13,7 +19,7 @@ import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { Health, type RecordedError, type Session } from "../Session.ts"
+import { Health, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
@@ -43,7 +49,7 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (session.state === "ready" && session.claim === null && session.instance !== null) {
     const seen = yield* backend.inspect(session.instance)
-    if (seen._tag === "running") return already(session)
+    if (seen._tag === "running" && (yield* services.allRunning(backend, session))) return already(session)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
   return yield* revive(session, backend, before.operation)
@@ -51,6 +57,7 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
 
 /** Resumes under a claim. */
 export const revive = Effect.fnUntraced(function* (session: Session, backend: Backend, operation: OperationRequest) {
+  const found = yield* secrets.resolve(session.setup)
   return yield* Claim.withClaim(
     {
       session,
@@ -59,28 +66,39 @@ export const revive = Effect.fnUntraced(function* (session: Session, backend: Ba
       from: ["ready", "completed", "stopped", "stopped_unpersisted", "failed"],
       enter: entrance
     },
-    { verb: "resume", use: (held) => use(held, backend), settle: (held, failure) => settle(held, backend, failure) }
+    {
+      verb: "resume",
+      use: (held) => use(held, backend, found),
+      settle: (held, failure) => settle(held, backend, failure)
+    }
   )
 })
 
 const entrance = (row: Session): State | undefined =>
   row.state === "ready" || row.state === "completed" ? undefined : row.state === "syncing" ? "syncing" : "provisioning"
 
-const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend) {
+const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, found: ReadonlyArray<secrets.Resolved>) {
   const entered = yield* held.row
   if (entered.state === "ready" || entered.state === "completed") yield* beginRepair(held, backend)
   if (entered.reservedName === null) yield* reserveAgain(held)
+  yield* slotAgain(held, backend)
   const row = yield* held.row
   if (row.instance !== null && !(yield* box.wake(held, backend, row.instance))) return yield* gone(row)
   const ref =
-    row.instance ?? (yield* box.make(held, backend, { scope: backend.preflight(row.spec), set: resolved(row) }))
+    row.instance ??
+    (yield* box.make(held, backend, {
+      scope: backend.preflight(row.spec),
+      set: resolved(row),
+      before: (key) => hooks.onHost(held, "preUp", key)
+    }))
   if ((yield* held.row).state === "provisioning") yield* held.commit({ move: yield* held.move("syncing") })
-  const finished = yield* ready.finish(held, backend, ref)
+  const finished = yield* ready.finish(held, backend, { ref, secrets: found })
   const result: ResumeResult = {
     sessionId: row.id,
     operationId: held.operationId,
     state: "ready",
     ...ready.described(finished.row, finished.set.readyAt),
+    envFile: finished.envFile,
     warnings: yield* held.warnings
   }
   return ready.done(result, {
@@ -115,6 +133,14 @@ const reserveAgain = Effect.fnUntraced(function* (held: Claim.Held) {
   yield* held.commit({ set: { reservedName: row.name } })
 })
 
+/** A failed `up` gave its slot away too. */
+const slotAgain = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend) {
+  const row = yield* held.row
+  if (row.slot !== null || row.setup === null) return
+  const slot = bringUp.slot(backend, row.setup, row.placementScope ?? (yield* backend.preflight(row.spec)))
+  if (slot !== undefined) yield* held.commit({ slot })
+})
+
 /** What an `up` that failed early never learned. */
 const resolved = Effect.fnUntraced(function* (row: Session) {
   if (row.commit !== null) return {}
@@ -131,31 +157,33 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   if (prior === null) return yield* settleFailedUp(held, failure)
   const lastError = recorded(failure.error)
   if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
-  // a session that never was ready holds no name while it is failed
-  const reservedName = row.readyAt === null ? null : row.reservedName
+  const wasUp = prior.state === "ready" || prior.state === "completed"
+  const back: SessionPatch = {
+    lastError,
+    ...(wasUp ? {} : halting.unserved),
+    // a session that never was ready holds no name and no slot while it is failed
+    ...(row.readyAt === null ? { reservedName: null, slot: null } : {})
+  }
   if (prior.instance === null) {
     const touched = failure.undone.some(({ name }) => name === box.destroyUndo)
-    if (!touched && row.instance === null)
-      return { move: yield* held.move(prior.state), set: { reservedName, lastError } }
+    if (!touched && row.instance === null) return { move: yield* held.move(prior.state), set: back }
     const left = box.isLeft(row, failure.undone)
     return {
       move: yield* held.move(left ? "failed" : prior.state),
       set: {
-        reservedName,
+        ...back,
         instance: left ? row.instance : null,
         workspacePath: left ? row.workspacePath : null,
-        cleanupRequired: left,
-        lastError
+        cleanupRequired: left
       },
       intents: left ? [] : yield* box.finished(held, failure.error)
     }
   }
   const seen = yield* backend.inspect(prior.instance)
   if (seen._tag === "gone") return yield* lost(held, lastError)
-  const wasUp = prior.state === "ready" || prior.state === "completed"
   const untouched = !held.inherited && !failure.undone.some(({ name }) => name === box.stopUndo)
   const asBefore = wasUp ? seen._tag === "running" : seen._tag === "stopped" || (seen._tag === "unknown" && untouched)
-  return { move: yield* held.move(asBefore ? prior.state : "failed"), set: { lastError } }
+  return { move: yield* held.move(asBefore ? prior.state : "failed"), set: back }
 })
 
 /** The box died by itself: what is known of it is kept in the history, with the last save and its age. */
@@ -168,6 +196,7 @@ const lost = Effect.fnUntraced(function* (held: Claim.Held, lastError: RecordedE
     set: {
       instance: null,
       workspacePath: null,
+      ...halting.unserved,
       health: new Health({ status: "gone", observedAt: now }),
       lastError
     },
@@ -212,6 +241,11 @@ const already = (session: Session): ResumeResult => ({
   workBranch: session.workBranch,
   targetCommitSha: session.commit,
   worktreePath: session.workspacePath,
+  slot: session.slot,
+  ports: session.ports ?? {},
+  endpointUrl: session.endpointUrl,
+  envFile: null,
+  env: { ...session.setup?.env, ...generated(session) },
   readyAt: View.isoOrNull(session.readyAt),
   warnings: []
 })

@@ -1,11 +1,17 @@
 /** `up`: a new session of a repository at a branch, ready to work in. */
 import { Effect, Path, Result } from "effect"
+import * as Browser from "../Browser.ts"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
+import * as bringUp from "../internal/bringUp.ts"
 import { recorded, slotsExhausted } from "../internal/failures.ts"
+import * as halting from "../internal/halt.ts"
+import * as hooks from "../internal/hooks.ts"
 import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
+import * as secrets from "../internal/secrets.ts"
+import * as setups from "../internal/setups.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
@@ -35,20 +41,32 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
   const source = yield* Repository.parse(options.repository, (yield* Path.Path).resolve("."))
   if (!provisioners.names.includes(provider)) return yield* unknownProvider(provider, provisioners.names)
   const spec = new Spec(options.spec ?? {})
+  const setup = yield* setups.effective(options)
+  if (setup !== null) yield* hooks.check(setup, source)
 
-  const args = { repository: source.location, branch, base: options.base, name, provider, spec }
+  // what the configuration says is no part of the request: the same command is the same request wherever it is typed
+  const explicit = setups.explicit(options)
+  const args = { repository: source.location, branch, base: options.base, name, provider, spec, ...explicit }
   const before = yield* standing("up", args, options)
   if (before._tag === "succeeded") return yield* replay(before.operation, before.session)
   const backend = yield* provisioners.get(provider)
   if (before._tag === "interrupted") {
     const { operation, session } = before
-    return yield* Claim.withClaim({ session, kind: "up", operation, from: [] }, create(backend, source, options.base))
+    const found = yield* secrets.resolve(session.setup)
+    return yield* opened(
+      options,
+      yield* Claim.withClaim(
+        { session, kind: "up", operation, from: [] },
+        create(backend, { source, options, secrets: found })
+      )
+    )
   }
 
   const { operation } = before
-  const scope = yield* Effect.mapError(preflight(backend, spec), (error) =>
-    SandboxError.extend(error, { operationId: operation.id })
-  )
+  const { found, scope } = yield* Effect.gen(function* () {
+    if (setup !== null) yield* bringUp.check(backend, setup)
+    return { found: yield* secrets.resolve(setup), scope: yield* preflight(backend, spec) }
+  }).pipe(Effect.mapError((error) => SandboxError.extend(error, { operationId: operation.id })))
   // the name needs the branch; a repository that cannot even say its default one fails below, on the record
   const chosen = branch === undefined ? yield* Effect.result(Repository.defaultBranch(source)) : Result.succeed(branch)
   const claim = yield* Claim.request("up", null)
@@ -63,8 +81,9 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
         spec,
         repository: source.location,
         branch: Result.getOrElse(chosen, () => null),
-        setup: null
+        setup
       },
+      slot: bringUp.slot(backend, setup, scope),
       operation,
       claim
     })
@@ -75,14 +94,36 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
         RequestKnown: (known) => stillRunning(known.operation)
       })
     )
-  return yield* Claim.bracket(
-    { acquire, claim, operationId: operation.id },
-    create(backend, source, options.base, scope)
+  return yield* opened(
+    options,
+    yield* Claim.bracket(
+      { acquire, claim, operationId: operation.id },
+      create(backend, { source, options, secrets: found, scope })
+    )
   )
 })
 
+/** What a user looks at is no part of the operation: it is ready whether a browser opens or not. */
+const opened = Effect.fnUntraced(function* (options: UpOptions, result: UpResult) {
+  if (options.open !== true || result.endpointUrl === null) return result
+  return { ...result, browserOpened: yield* Browser.open(result.endpointUrl) }
+})
+
 /** The phases from a reserved row to a ready session, each going on where a dead attempt stopped. */
-const create = (backend: Backend, source: Repository.Source, base: string | undefined, scope?: string) => ({
+const create = (
+  backend: Backend,
+  {
+    options,
+    scope,
+    secrets,
+    source
+  }: {
+    readonly source: Repository.Source
+    readonly options: UpOptions
+    readonly secrets: ReadonlyArray<secrets.Resolved>
+    readonly scope?: string | undefined
+  }
+) => ({
   verb: "up",
   use: Effect.fnUntraced(function* (held: Claim.Held) {
     if (backend.isolation === "none") {
@@ -93,16 +134,17 @@ const create = (backend: Backend, source: Repository.Source, base: string | unde
       row.instance ??
       (yield* box.make(held, backend, {
         scope: scope === undefined ? preflight(backend, row.spec) : Effect.succeed(scope),
-        set: held.phase("resolve", resolved(row, source, base))
+        set: held.phase("resolve", resolved(row, source, options.base)),
+        before: (key) => hooks.onHost(held, "preUp", key)
       }))
     if (row.instance !== null && !(yield* box.wake(held, backend, ref))) return yield* boxLost(backend.name)
-    const finished = yield* ready.finish(held, backend, ref)
+    const finished = yield* ready.finish(held, backend, { ref, secrets, reuse: options.reuseWorktree })
     const result: UpResult = {
       sessionId: row.id,
       operationId: held.operationId,
       state: "ready",
       ...ready.described(finished.row, finished.set.readyAt),
-      endpointUrl: null,
+      envFile: finished.envFile,
       browserOpened: false,
       warnings: yield* held.warnings
     }
@@ -128,6 +170,7 @@ export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, fai
     set: {
       reservedName: null,
       slot: null,
+      ...halting.unserved,
       instance: left ? row.instance : null,
       workspacePath: left ? row.workspacePath : null,
       cleanupRequired: left,

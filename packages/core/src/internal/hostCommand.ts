@@ -1,0 +1,35 @@
+/** Programs that run on this host for the user: hooks in a repository. */
+import { Effect, type PlatformError, Stream } from "effect"
+import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { grace, Processes } from "../Processes.ts"
+
+/** Ours, and nobody's business in a hook: the ledger's URL may hold a password. */
+const isOurs = (name: string): boolean => name.startsWith("SANDBOX_") || name === "GITHUB_TOKEN"
+
+/**
+ * Runs a command in a process group of its own and answers its exit code; none when a signal ended it. Interrupted, it ends
+ * the whole group.
+ */
+export const run = Effect.fnUntraced(function* (options: {
+  readonly argv: readonly [string, ...ReadonlyArray<string>]
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  readonly onOutput: (text: string) => Effect.Effect<void>
+}) {
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const { environment } = yield* Processes
+  const inherited = Object.fromEntries(Object.entries(yield* environment).filter(([name]) => !isOurs(name)))
+  const [program, ...args] = options.argv
+  const handle = yield* spawner.spawn(
+    ChildProcess.make(program, args, {
+      cwd: options.cwd,
+      env: { ...inherited, ...options.env },
+      stdin: "ignore",
+      forceKillAfter: grace
+    })
+  )
+  const listen = (stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
+    Stream.runForEach(Stream.decodeText(stream), options.onOutput)
+  yield* Effect.all([listen(handle.stdout), listen(handle.stderr)], { concurrency: "unbounded" })
+  return yield* Effect.orElseSucceed(Effect.map(handle.exitCode, Number), () => undefined)
+}, Effect.scoped)

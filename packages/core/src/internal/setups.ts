@@ -1,0 +1,145 @@
+/** The setup of a new session: what was configured, with what was asked for on top, checked before anything is done. */
+import { Effect, Schema } from "effect"
+import * as Dotenv from "../Dotenv.ts"
+import type { UpOptions } from "../Options.ts"
+import * as SandboxError from "../SandboxError.ts"
+import * as Setup from "../Setup.ts"
+
+/** The options that are part of what makes two requests the same. */
+export const explicit = ({ inheritEnv, ports, reuseWorktree, secrets, services, skip }: UpOptions) => ({
+  inheritEnv,
+  ports,
+  reuseWorktree,
+  secrets,
+  services,
+  skip
+})
+
+/** The setup that is recorded; none where there is nothing to do. */
+export const effective = Effect.fnUntraced(function* (options: UpOptions) {
+  const configured = yield* decode(options.setup ?? {})
+  yield* checkServices(configured.services)
+  const wanted = yield* select(configured, options)
+  const extra = (yield* decode({ secrets: options.secrets ?? [] })).secrets
+  const names = new Set(extra.map(({ name }) => name))
+  const setup: Setup.Setup = {
+    ...configured,
+    services: wanted,
+    inheritEnv: options.inheritEnv === false ? [] : configured.inheritEnv,
+    secrets: [...configured.secrets.filter(({ name }) => !names.has(name)), ...extra],
+    fixedPorts: options.ports ?? {}
+  }
+  yield* checkPorts(setup)
+  yield* checkVariables(setup)
+  return Setup.isEmpty(setup) ? null : setup
+})
+
+const invalid = (field: string, message: string, nextStep: string) =>
+  SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field } })
+
+const decode = (options: unknown) =>
+  Effect.mapError(Schema.decodeUnknownEffect(Setup.Setup)(options), (error) =>
+    invalid("setup", `the setup is not valid: ${String(error)}`, "correct what is named")
+  )
+
+const serviceName = /^[a-z0-9][a-z0-9_-]{0,62}$/
+
+const checkServices = Effect.fnUntraced(function* (services: ReadonlyArray<Setup.Service>) {
+  const seen = new Set<string>()
+  for (const { command, health, name, ports } of services) {
+    if (!serviceName.test(name)) {
+      return yield* invalid(
+        "services",
+        `the service name ${JSON.stringify(name)} is not 1 to 63 lower-case letters, digits, hyphens and underscores`,
+        "give it another name"
+      )
+    }
+    if (seen.has(name)) return yield* invalid("services", `two services are called ${name}`, "rename one of them")
+    seen.add(name)
+    if (command.length === 0 || command[0] === "") {
+      return yield* invalid("services", `the service ${name} has no command`, "say what to run")
+    }
+    if (ports.length === 0 && (health?.kind === "http" || health?.kind === "tcp")) {
+      return yield* invalid(
+        "services",
+        `the health of ${name} is asked at its port, and it has none`,
+        "declare a port, or check with a command"
+      )
+    }
+  }
+  if (services.filter(({ primary }) => primary).length > 1) {
+    return yield* invalid("services", "more than one service is the primary one", "leave `primary` at one of them")
+  }
+})
+
+/** `services` and `skip` by name; one that does not exist is a mistake and not an empty choice. */
+const select = Effect.fnUntraced(function* ({ services }: Setup.Setup, options: UpOptions) {
+  const names = services.map(({ name }) => name)
+  for (const field of ["services", "skip"] as const) {
+    const unknown = options[field]?.find((name) => !names.includes(name))
+    if (unknown === undefined) continue
+    return yield* invalid(
+      field,
+      `there is no service ${unknown}`,
+      names.length === 0 ? "the setup has no services" : `the setup has ${names.join(", ")}`
+    )
+  }
+  return services.filter(
+    ({ name }) => (options.services?.includes(name) ?? true) && !(options.skip?.includes(name) ?? false)
+  )
+})
+
+const isPort = (port: number): boolean => Number.isInteger(port) && port >= 1 && port <= 65_535
+
+const checkPorts = Effect.fnUntraced(function* (setup: Setup.Setup) {
+  const declared = Setup.ports(setup)
+  const names = declared.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) return yield* invalid("services", `two ports are called ${twice}`, "rename one of them")
+  const bad = declared.find(({ base }) => !isPort(base))
+  if (bad !== undefined) {
+    return yield* invalid("services", `the port ${bad.name} cannot be ${bad.base}`, "choose one from 1 to 65535")
+  }
+  const { max, searchRange, stride } = setup.slots
+  if (max < 1 || stride < 1 || searchRange < 0) {
+    return yield* invalid("slots", "slots need a max and a stride of at least 1", "correct `slots`")
+  }
+  const chosen = new Map<number, string>()
+  for (const [name, port] of Object.entries(setup.fixedPorts)) {
+    if (!names.includes(name)) {
+      const known = names.length === 0 ? "the setup declares no ports" : `the setup declares ${names.join(", ")}`
+      return yield* invalid("ports", `there is no port ${name}`, known)
+    }
+    if (!isPort(port))
+      return yield* invalid("ports", `the port ${name} cannot be ${port}`, "choose one from 1 to 65535")
+    const other = chosen.get(port)
+    if (other !== undefined) {
+      return yield* invalid("ports", `${other} and ${name} cannot both have port ${port}`, "choose another for one")
+    }
+    chosen.set(port, name)
+  }
+})
+
+/** Whether a variable may be set by a setup: the names that start with ours are ours. */
+const isFree = (name: string): boolean => Dotenv.isName(name) && !name.startsWith("SANDBOX_")
+
+const checkVariables = Effect.fnUntraced(function* (setup: Setup.Setup) {
+  const wanted = [
+    ...Object.keys(setup.env).map((name) => ["env", name] as const),
+    ...setup.services.flatMap(({ env, passwordEnv, ports }) =>
+      [
+        ...Object.keys(env),
+        ...ports.flatMap((port) => port.env),
+        ...(passwordEnv === undefined ? [] : [passwordEnv])
+      ].map((name) => ["services", name] as const)
+    ),
+    ...setup.secrets.map(({ name }) => ["secrets", name] as const)
+  ]
+  const bad = wanted.find(([, name]) => !isFree(name))
+  if (bad === undefined) return
+  return yield* invalid(
+    bad[0],
+    `${JSON.stringify(bad[1])} cannot be the name of an environment variable here`,
+    "use letters, digits and underscores, and no name that starts with SANDBOX_"
+  )
+})

@@ -1,0 +1,94 @@
+/** `ports`: what a session's services listen on, and whether it is they who do. */
+import { Effect } from "effect"
+import { ofBox } from "../internal/services.ts"
+import * as sessions from "../internal/sessions.ts"
+import type { State } from "../Lifecycle.ts"
+import { type Listener, Ports } from "../Ports.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { InstanceRef, Session } from "../Session.ts"
+import * as Setup from "../Setup.ts"
+
+export interface PortsOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+}
+
+/** A port that a service declares. */
+export interface PortView {
+  readonly name: string
+  readonly service: string
+  readonly port: number
+  /** Where it can be reached from this host; none while its provider cannot tell. */
+  readonly url: string | null
+  /** Whose process listens on it: the session's, or somebody else's; none when nobody listens or that cannot be seen from here. */
+  readonly whose: "session" | "other" | null
+  /** The process that listens, where it can be seen. */
+  readonly pid: number | null
+  /** The program of that process. */
+  readonly command: string | null
+}
+
+export interface PortsResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly slot: number | null
+  /** As the services declare them; empty while the session is halted. */
+  readonly ports: ReadonlyArray<PortView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Asks the host, and the provider for URLs; changes nothing. */
+export const ports = Effect.fn("ports")(function* (options: PortsOptions) {
+  const session = yield* sessions.find(options.session)
+  const { instance: ref } = session
+  const declared = session.setup?.services.flatMap(({ name, ports }) => ports.map((port) => ({ service: name, port })))
+  const given = new Map(Object.entries(session.ports ?? {}))
+  const backend = ref === null || given.size === 0 ? undefined : yield* (yield* Provisioners).get(session.provider)
+  const seen =
+    backend?.hostPorts === true ? yield* (yield* Ports).listeners([...given.values()]) : new Map<number, Listener>()
+
+  const isOurs = yield* ofBox(ref?.key ?? "")
+
+  const view = Effect.fnUntraced(function* (service: string, name: string, port: number) {
+    const listener = seen.get(port)
+    const ours = listener !== undefined && (yield* isOurs(listener.pid))
+    const shown: PortView = {
+      name,
+      service,
+      port,
+      url: ref === null || backend === undefined ? null : yield* url(backend, ref, port),
+      whose: listener === undefined ? null : ours ? "session" : "other",
+      pid: listener?.pid ?? null,
+      command: listener?.command ?? null
+    }
+    return shown
+  })
+  const shown = yield* Effect.forEach(declared ?? [], ({ port: { name }, service }) => {
+    const number = given.get(name)
+    return number === undefined ? Effect.succeed([]) : Effect.map(view(service, name, number), (one) => [one])
+  })
+  const result: PortsResult = {
+    sessionId: session.id,
+    name: session.name,
+    state: session.state,
+    slot: session.slot,
+    ports: shown.flat(),
+    warnings: notes(session, given.size)
+  }
+  return result
+})
+
+/** A provider that has no answer now hides nothing that the ledger knows. */
+const url = (backend: Backend, ref: InstanceRef, port: number) =>
+  Effect.catchIf(
+    backend.endpoint(ref, port),
+    SandboxError.hasCode("ERR_NOT_READY", "ERR_UNSUPPORTED", "ERR_EXEC_FAILED"),
+    () => Effect.succeed(null)
+  )
+
+const notes = ({ name, setup, state }: Session, given: number): ReadonlyArray<string> => {
+  if (setup === null || Setup.ports(setup).length === 0) return [`no service of ${name} declares a port`]
+  return given === 0 ? [`${name} is ${state}: it has ports while it is up`] : []
+}
