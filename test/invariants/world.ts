@@ -17,6 +17,8 @@ import { Provisioners } from "@org/sandbox-core/Provisioners"
 import * as SqlLedger from "@org/sandbox-core/SqlLedger"
 import { Context, Deferred, Effect, type Exit, Fiber, Layer, Scope } from "effect"
 import { afterAll } from "vitest"
+import * as NodePorts from "../../packages/core/src/node/NodePorts.ts"
+import * as NodeProcesses from "../../packages/core/src/node/NodeProcesses.ts"
 import { databases } from "../../packages/core/test/support/databases.ts"
 import * as support from "../../packages/core/test/support/world.ts"
 
@@ -135,7 +137,9 @@ export interface RuntimeOptions {
 }
 
 /** Built once for all worlds of a file. */
-const node = await Effect.runPromise(Layer.buildWithScope(NodeServices.layer, Scope.makeUnsafe()))
+const node = await Effect.runPromise(
+  Layer.buildWithScope(Layer.mergeAll(NodeServices.layer, NodePorts.layer, NodeProcesses.layer), Scope.makeUnsafe())
+)
 
 /** One fresh ledger and one cloud, with the means to look at them and to run processes over them. */
 export const make = Effect.fnUntraced(function* (database: (typeof databases)[number]) {

@@ -150,7 +150,9 @@ export interface DownOptions extends RequestOptions {
   readonly session: string
   /** Take over an operation that is still alive; its work is undone or finished first. */
   readonly force?: boolean | undefined
-  /** Give up work that is nowhere else, on a provider whose halted boxes are gone. */
+  /** Remove the checkout once the session is saved; `resume` makes a new one of the branch. It stays, when absent. */
+  readonly deleteWorktree?: boolean | undefined
+  /** Give up work that is nowhere else, with `deleteWorktree` or on a provider whose halted boxes are gone. */
   readonly confirmDataLoss?: boolean | undefined
 }
 

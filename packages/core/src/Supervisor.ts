@@ -45,7 +45,7 @@ const logLimit = 10 * 1024 * 1024
 const grace = 20
 
 /** Shell functions that the scripts share. `token` tells a process from a later one with the same number. */
-const common = `
+export const common = `
 token() {
   if [ -r "/proc/$1/stat" ]; then
     read -r stat <"/proc/$1/stat" || return 1
@@ -96,7 +96,8 @@ echo "$code $(date +%s)" >"$dir/.exit.$$"
 mv -f "$dir/.exit.$$" "$dir/exit"
 `
 
-const rotate = `
+/** A shell function that rotates the log in a directory when it has grown too large. */
+export const rotate = `
 rotate() {
   [ -f "$1/log" ] && [ "$(wc -c <"$1/log")" -gt ${logLimit} ] || return 0
   cp "$1/log" "$1/log.1" && : >"$1/log"

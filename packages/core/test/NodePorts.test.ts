@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { createServer as createHttpServer, type RequestListener } from "node:http"
-import { connect, createServer, type Server } from "node:net"
+import { connect, createServer, type Server, type Socket } from "node:net"
 import { networkInterfaces } from "node:os"
 import { basename } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
@@ -15,17 +15,22 @@ const hasIpv6 = Object.values(networkInterfaces())
 const loopback = hasIpv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"]
 const addresses = hasIpv6 ? [...loopback, "0.0.0.0", "::"] : [...loopback, "0.0.0.0"]
 
-const closed = (server: Server) =>
-  Effect.callback<void>((resume) => {
-    if ("closeAllConnections" in server) (server.closeAllConnections as () => void)()
-    server.close(() => resume(Effect.void))
-  })
-
-const listening = <S extends Server>(server: S, host: string, port: number): Effect.Effect<S, NodeJS.ErrnoException> =>
-  Effect.callback((resume) => {
-    server.once("error", (error) => resume(Effect.fail(error)))
-    server.listen({ host, port, exclusive: true, ipv6Only: host === "::" }, () => resume(Effect.succeed(server)))
-  })
+/** A server that listens until the scope closes, and then lets go of its clients too. */
+const listening = <S extends Server>(server: S, host: string, port = 0) => {
+  const sockets = new Set<Socket>()
+  server.on("connection", (socket) => sockets.add(socket.on("error", () => {})))
+  return Effect.acquireRelease(
+    Effect.callback<S, NodeJS.ErrnoException>((resume) => {
+      server.once("error", (error) => resume(Effect.fail(error)))
+      server.listen({ host, port, exclusive: true, ipv6Only: host === "::" }, () => resume(Effect.succeed(server)))
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const socket of sockets) socket.destroy()
+      })
+  )
+}
 
 const portOf = (server: Server): number => {
   const address = server.address()
@@ -33,17 +38,16 @@ const portOf = (server: Server): number => {
 }
 
 /** Listens in this process until the scope closes; on a free port when none is given. */
-const listen = (host: string, port = 0) =>
-  Effect.map(Effect.acquireRelease(listening(createServer(), host, port), closed), portOf)
+const listen = (host: string, port = 0) => Effect.map(listening(createServer(), host, port), portOf)
 
 /** A port that nobody has, most probably not in the next moment either. */
 const free = Effect.scoped(listen("0.0.0.0"))
 
 const serve = (answer: RequestListener, host: string, port = 0) =>
-  Effect.map(Effect.acquireRelease(listening(createHttpServer(answer), host, port), closed), portOf)
+  Effect.map(listening(createHttpServer(answer), host, port), portOf)
 
 /** A process that listens, and says so. */
-const process_ = (command: string, args: ReadonlyArray<string>) =>
+const program = (command: string, args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] })
@@ -55,7 +59,7 @@ const process_ = (command: string, args: ReadonlyArray<string>) =>
 
 const listenElsewhere = (host: string) =>
   Effect.map(
-    process_(process.execPath, [
+    program(process.execPath, [
       "-e",
       `const s = require("node:net").createServer().listen(0, "${host}", () => console.log(s.address().port))`
     ]),
@@ -66,13 +70,12 @@ const listenElsewhere = (host: string) =>
 const canListen = (host: string, port: number) =>
   Effect.map(Effect.exit(Effect.scoped(listen(host, port))), Exit.isSuccess)
 
+/** A connection, or one that was turned away. */
 const client = (host: string, port: number) =>
   Effect.acquireRelease(
-    Effect.promise(async () => {
-      const socket = connect({ host, port })
-      socket.on("error", () => {}) // it may be turned away
-      await Promise.race([once(socket, "connect"), once(socket, "close")])
-      return socket
+    Effect.callback<Socket>((resume) => {
+      const socket = connect({ host, port }).on("error", () => {})
+      for (const event of ["connect", "close"]) socket.once(event, () => resume(Effect.succeed(socket)))
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )
@@ -194,7 +197,7 @@ layer(NodePorts.layer, { excludeTestServices: true, timeout: "30 seconds" })("th
         )
         assert.isUndefined(yield* listener(port))
         // Perl binds without SO_REUSEADDR, as strictly as any program
-        const strict = yield* process_("perl", [
+        const strict = yield* program("perl", [
           "-MIO::Socket::INET",
           "-e",
           `$| = 1; $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => ${port}, Listen => 1) or die "$!\\n"; print "bound\\n"; sleep 100`
@@ -281,29 +284,21 @@ layer(NodePorts.layer, { excludeTestServices: true, timeout: "30 seconds" })("th
       Effect.gen(function* () {
         const { httpStatus } = yield* Ports
         assert.isUndefined(yield* httpStatus(`http://127.0.0.1:${yield* free}/`))
-        const other = yield* Effect.acquireRelease(
-          listening(
-            createServer((socket) => socket.end("220 mail\r\n")),
-            "127.0.0.1",
-            0
-          ),
-          closed
+        const other = yield* listening(
+          createServer((socket) => socket.end("220 mail\r\n")),
+          "127.0.0.1"
         )
         assert.isUndefined(yield* httpStatus(`http://127.0.0.1:${portOf(other)}/`))
         const silent = yield* serve(() => {}, "127.0.0.1")
         assert.isUndefined(yield* httpStatus(`http://127.0.0.1:${silent}/`))
         // one header after the other, without end: activity is no answer
-        const trickling = yield* Effect.acquireRelease(
-          listening(
-            createServer((socket) => {
-              socket.on("error", () => {}).write("HTTP/1.1 200 OK\r\n")
-              const more = setInterval(() => socket.write("a: b\r\n"), 100)
-              socket.on("close", () => clearInterval(more))
-            }),
-            "127.0.0.1",
-            0
-          ),
-          closed
+        const trickling = yield* listening(
+          createServer((socket) => {
+            socket.write("HTTP/1.1 200 OK\r\n")
+            const more = setInterval(() => socket.write("a: b\r\n"), 100)
+            socket.on("close", () => clearInterval(more))
+          }),
+          "127.0.0.1"
         )
         assert.isUndefined(yield* httpStatus(`http://127.0.0.1:${portOf(trickling)}/`))
       })

@@ -59,6 +59,13 @@ export const directory = Effect.fnUntraced(function* (key: string) {
   return (yield* Path.Path).join(yield* root, name)
 })
 
+/** Where a box keeps what belongs to its session and not to the repository; made when it is not there. */
+export const runDirectory = Effect.fnUntraced(function* (key: string) {
+  const target = (yield* Path.Path).join(yield* directory(key), "run")
+  yield* (yield* FileSystem.FileSystem).makeDirectory(target, { recursive: true, mode: 0o700 })
+  return target
+})
+
 /** Holds the lock of one box, so that one process at a time changes it. */
 export const locked =
   (key: string) =>

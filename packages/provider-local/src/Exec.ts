@@ -1,15 +1,15 @@
 /** Running a command in a box: a process group of its own on this host, in the box's checkout. */
 import { Host } from "@org/sandbox-core/Host"
 import * as Processes from "@org/sandbox-core/Processes"
-import { type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
+import { boxVariables, type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
 import { Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import type { Box } from "./Boxes.ts"
+import * as Boxes from "./Boxes.ts"
 import { classify, codeOf, type Problem, Refused, signalOf } from "./LocalError.ts"
 import * as LocalHost from "./LocalHost.ts"
 
 /** Starts a command; `directory` is where it runs when it names no other place, and what its paths are relative to. */
-export const start = Effect.fnUntraced(function* (box: Box, directory: string, request: ExecRequest) {
+export const start = Effect.fnUntraced(function* (box: Boxes.Box, directory: string, request: ExecRequest) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const path = yield* Path.Path
   const [program, ...args] = request.argv
@@ -65,7 +65,11 @@ export const start = Effect.fnUntraced(function* (box: Box, directory: string, r
 })
 
 /** The user's environment without what is ours, then what was asked for, then what marks the box. */
-const environment = Effect.fnUntraced(function* (box: Box, workspace: string, extra: Readonly<Record<string, string>>) {
+const environment = Effect.fnUntraced(function* (
+  box: Boxes.Box,
+  workspace: string,
+  extra: Readonly<Record<string, string>>
+) {
   const inherited = Object.entries(yield* LocalHost.environment).filter(
     ([name]) => !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN"
   )
@@ -74,7 +78,8 @@ const environment = Effect.fnUntraced(function* (box: Box, workspace: string, ex
     ...extra,
     [Processes.boxMarker]: box.key,
     SANDBOX_SESSION_ID: box.labels[labelNames.session] ?? "",
-    SANDBOX_WORKSPACE: workspace
+    [boxVariables.run]: yield* Boxes.runDirectory(box.key),
+    [boxVariables.workspace]: workspace
   }
 })
 

@@ -129,6 +129,8 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     isolation: "none",
     haltIsTerminal: false,
     scope: Effect.succeed(machine),
+    hostPorts: true,
+    endpoint: (_, port) => Effect.succeed(`http://127.0.0.1:${port}`),
     preflight: (spec) => member("preflight", preflight(spec)),
     provision: (intent) => member("provision", provision(intent)),
     find: (key) =>

@@ -1,8 +1,8 @@
-import { cp as program, SandboxError } from "@org/sandbox-core"
+import { SandboxError } from "@org/sandbox-core"
+import { cp as program } from "@org/sandbox-core/programs/cp"
 import { Effect, Stdio, Stream } from "effect"
 import { Argument, Command } from "effect/cli"
 import { note, write } from "../Output.ts"
-import * as Render from "../Render.ts"
 import { answer, perform, root } from "../root.ts"
 
 export const cp = Command.make(
@@ -19,8 +19,10 @@ export const cp = Command.make(
     Effect.gen(function* () {
       const { json, quiet } = yield* root
       const stdio = yield* Stdio.Stdio
-      if (from === "-" && (yield* stdio.stdinIsTerminal)) return yield* refuse("from", "stdin is a terminal, and no archive")
-      if (to === "-" && (yield* stdio.stdoutIsTerminal)) return yield* refuse("to", "an archive is nothing for a terminal")
+      if (from === "-" && (yield* stdio.stdinIsTerminal))
+        return yield* refuse("from", "stdin is a terminal, and no archive")
+      if (to === "-" && (yield* stdio.stdoutIsTerminal))
+        return yield* refuse("to", "an archive is nothing for a terminal")
       if (to === "-" && json) return yield* refuse("to", "stdout cannot carry an archive and the answer of --json")
       const copied = { files: 0, bytes: 0 }
       const copy = program({
@@ -36,7 +38,7 @@ export const cp = Command.make(
         return yield* Effect.forEach(warnings, (warning) => note(`warning: ${warning}`), { discard: true })
       }
       const { warnings } = yield* answer(shown, ({ bytes, files }) =>
-        quiet ? "" : `copied ${files === 1 ? "1 file" : `${files} files`}, ${Render.bytes(bytes)}`
+        quiet ? "" : `copied ${files === 1 ? "1 file" : `${files} files`}, ${amount(bytes)}`
       )
       if (!json) yield* Effect.forEach(warnings, (warning) => note(`warning: ${warning}`), { discard: true })
     })
@@ -52,11 +54,20 @@ export const cp = Command.make(
   ])
 )
 
+/** Bytes in the largest unit that leaves a number of one digit or more. */
+const amount = (bytes: number): string => {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
+  return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${units[unit]}`
+}
+
 const refuse = (field: "from" | "to", message: string) =>
   SandboxError.make("ERR_INVALID_ARGUMENT", {
     message,
     nextStep:
-      field === "from" ? "pipe one in: `tar -c <files> | sandbox cp - <session>:<directory>`" : "pipe it on: `sandbox cp <session>:<path> - | tar -x`",
+      field === "from"
+        ? "pipe one in: `tar -c <files> | sandbox cp - <session>:<directory>`"
+        : "pipe it on: `sandbox cp <session>:<path> - | tar -x`",
     details: { field }
   })
 
@@ -71,7 +82,7 @@ const unreadable = (why: string) =>
 const progress = (copied: { readonly files: number; readonly bytes: number }) =>
   Effect.suspend(() => {
     const terminal = process.stderr.isTTY === true
-    const line = () => `cp: ${Render.bytes(copied.bytes)}, ${copied.files} files`
+    const line = () => `cp: ${amount(copied.bytes)}, ${copied.files} files`
     const show = Effect.suspend(() =>
       terminal ? Effect.ignore(write(process.stderr, `\r\x1b[2K  ${line()} …`)) : note(`${line()} …`)
     )
@@ -79,7 +90,9 @@ const progress = (copied: { readonly files: number; readonly bytes: number }) =>
     const mark = Effect.sync(() => {
       drawn = true
     })
-    const clear = Effect.suspend(() => (terminal && drawn ? Effect.ignore(write(process.stderr, "\r\x1b[2K")) : Effect.void))
+    const clear = Effect.suspend(() =>
+      terminal && drawn ? Effect.ignore(write(process.stderr, "\r\x1b[2K")) : Effect.void
+    )
     return Effect.sleep(terminal ? "1 second" : "5 seconds").pipe(
       Effect.andThen(mark),
       Effect.andThen(Effect.forever(Effect.andThen(show, Effect.sleep(terminal ? "200 millis" : "5 seconds")))),

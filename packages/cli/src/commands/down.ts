@@ -15,12 +15,27 @@ export const down = Command.make(
       Flag.withDescription("The same as `sandbox destroy`"),
       Flag.withDefault(false)
     ),
+    keepWorktree: Flag.Boolean("keep-worktree").pipe(
+      Flag.withDescription("Leave the checkout as it is, which is what happens anyway"),
+      Flag.withDefault(false)
+    ),
+    deleteWorktree: Flag.Boolean("delete-worktree").pipe(
+      Flag.withDescription("Remove the checkout; refused while it holds work that is nowhere else"),
+      Flag.withDefault(false)
+    ),
     force: args.force("Take over an operation that is still alive"),
     confirmDataLoss: args.confirmDataLoss,
     ...args.request
   },
-  ({ all, clientRequestId, confirmDataLoss, destroy, force, session, wait }) =>
+  ({ all, clientRequestId, confirmDataLoss, deleteWorktree, destroy, force, keepWorktree, session, wait }) =>
     Effect.gen(function* () {
+      if (keepWorktree && (deleteWorktree || destroy)) {
+        return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message: `--keep-worktree does not go with ${destroy ? "--destroy" : "--delete-worktree"}`,
+          nextStep: "pass one of them",
+          details: { field: "keep-worktree" }
+        })
+      }
       if (all && Option.isSome(session)) {
         return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
           message: "a session was named together with --all",
@@ -29,10 +44,11 @@ export const down = Command.make(
         })
       }
       if (all) {
-        if (!destroy && !confirmDataLoss && Option.isNone(clientRequestId)) return yield* everything(force)
+        if (!destroy && !deleteWorktree && !confirmDataLoss && Option.isNone(clientRequestId))
+          return yield* everything(force)
         return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
           message:
-            "--all halts, keeping the work: it does not go with --destroy, --confirm-data-loss or --client-request-id",
+            "--all halts, keeping the work: it does not go with --destroy, --delete-worktree, --confirm-data-loss or --client-request-id",
           nextStep: "give up sessions one by one with `sandbox destroy`; `sandbox list` shows them",
           details: { field: "all" }
         })
@@ -43,7 +59,9 @@ export const down = Command.make(
         const destroying = Effect.flatMap(chosen, (session) => destroyProgram({ ...options, session }))
         return yield* Effect.asVoid(answer(destroying, Render.destroyed))
       }
-      const halting = Effect.flatMap(args.chosen(session), (session) => program({ ...options, session }))
+      const halting = Effect.flatMap(args.chosen(session), (session) =>
+        program({ ...options, deleteWorktree, session })
+      )
       yield* answer(halting, Render.down)
     })
 ).pipe(

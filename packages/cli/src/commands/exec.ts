@@ -1,43 +1,74 @@
-import { exec as program, SandboxError } from "@org/sandbox-core"
+import { execDetached, exec as program, SandboxError } from "@org/sandbox-core"
 import { Data, Effect, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import { Quit, write } from "../Output.ts"
-import { perform } from "../root.ts"
+import { answer, perform, type Services } from "../root.ts"
+import * as Terminal from "../Terminal.ts"
+
+/** What `shell` takes too. */
+export const flags = {
+  cwd: Flag.String("cwd").pipe(
+    Flag.withAlias("w"),
+    Flag.withDescription("Where to run it: absolute, or below the checkout"),
+    Flag.withDefault(undefined)
+  ),
+  env: Flag.String("env").pipe(
+    Flag.withAlias("e"),
+    Flag.withDescription("NAME=value for the command; may be repeated"),
+    Flag.withMetavar("NAME=value"),
+    Flag.atLeast(0)
+  )
+}
+
+const toggle = (name: string, alias: string, what: string) =>
+  Flag.Boolean(name).pipe(Flag.withAlias(alias), Flag.withDescription(what), Flag.withDefault(false))
 
 export const exec = Command.make(
   "exec",
   {
-    session: args.session,
-    argv: Argument.String("command").pipe(
-      Argument.withDescription("The command and its arguments, behind two dashes; no shell reads it"),
+    words: Argument.String("session] -- [command").pipe(
+      Argument.withDescription(
+        "The session, that of the current directory when absent; behind two dashes the command and its arguments, which no shell reads"
+      ),
       Argument.variadic()
     ),
-    cwd: Flag.String("cwd").pipe(
-      Flag.withAlias("w"),
-      Flag.withDescription("Where to run it: absolute, or below the checkout"),
-      Flag.withDefault(undefined)
-    ),
-    env: Flag.String("env").pipe(
-      Flag.withAlias("e"),
-      Flag.withDescription("NAME=value for the command; may be repeated"),
-      Flag.withMetavar("NAME=value"),
-      Flag.atLeast(0)
-    )
+    interactive: toggle("interactive", "i", "Pass stdin through although it is a terminal"),
+    tty: toggle("tty", "t", "Give the command a terminal, which is ours; with -i the keys too"),
+    detach: toggle("detach", "d", "Start it and leave it running; `sandbox logs` shows what it writes"),
+    ...flags
   },
-  ({ argv, cwd, env, session }) =>
+  ({ cwd, detach, env, interactive, tty, words }) =>
     Effect.gen(function* () {
       const stdio = yield* Stdio.Stdio
-      const stdin = (yield* stdio.stdinIsTerminal) ? undefined : Stream.orDie(stdio.stdin)
-      const passThrough = Effect.gen(function* () {
-        const variables = yield* environment(env)
-        const running = yield* program({ session, argv, cwd, env: variables, stdin })
+      const { command: argv, session } = args.words(yield* stdio.args, words)
+      const request = Effect.gen(function* () {
+        if (detach && (interactive || tty)) return yield* alone
+        if (tty) yield* Terminal.required({ what: "--tty", nextStep: "leave --tty (-t) out", output: false })
+        return { session: yield* args.chosen(session), argv, cwd, env: yield* environment(env) }
+      })
+      if (detach) {
+        const started = Effect.provideService(Effect.flatMap(request, execDetached), Stdio.Stdio, stdio)
+        return yield* Effect.asVoid(
+          Effect.mapError(
+            answer(started, ({ run }) => run),
+            owned
+          )
+        )
+      }
+      const attached = Effect.gen(function* () {
+        const asked = yield* request
+        return yield* Terminal.attach({ keyboard: interactive, start: (more) => program({ ...asked, ...more }) })
+      })
+      const piped = Effect.gen(function* () {
+        const stdin = !interactive && (yield* stdio.stdinIsTerminal) ? undefined : Stream.orDie(stdio.stdin)
+        const running = yield* program({ ...(yield* request), stdin })
         yield* Stream.runForEach(running.output, ({ bytes, fd }) =>
           write(fd === 1 ? process.stdout : process.stderr, bytes)
         )
         return yield* running.exit
       })
-      const { code } = yield* Effect.mapError(perform(Effect.scoped(passThrough)), (error) => new OwnFailure({ error }))
+      const { code } = yield* own(Effect.scoped(tty ? attached : piped))
       if (code !== 0) return yield* new Quit({ code })
     })
 ).pipe(
@@ -50,7 +81,8 @@ export const exec = Command.make(
     {
       command: "echo hello | sandbox exec app-main -- cat",
       description: "stdin is passed through when it is not a terminal"
-    }
+    },
+    { command: "sandbox exec -it app-main -- vi README.md", description: "With a terminal" }
   ])
 )
 
@@ -60,7 +92,31 @@ export class OwnFailure extends Data.TaggedError("OwnFailure")<{ readonly error:
   readonly code = 125
 }
 
-const environment = Effect.fnUntraced(function* (pairs: ReadonlyArray<string>) {
+const owned = (error: SandboxError.SandboxError) =>
+  new OwnFailure({
+    error:
+      error.code === "ERR_TIMEOUT"
+        ? SandboxError.extend(error, {
+            message: "the command took longer than --timeout, and was ended with all it had started",
+            nextStep: "give it longer, or start it with `sandbox exec --detach`"
+          })
+        : error
+  })
+
+/** Runs something whose failures are not the command's. */
+export const own = <A>(effect: Effect.Effect<A, SandboxError.SandboxError, Services | Stdio.Stdio>) =>
+  Effect.flatMap(Stdio.Stdio, (stdio) =>
+    Effect.mapError(perform(Effect.provideService(effect, Stdio.Stdio, stdio)), owned)
+  )
+
+const alone = SandboxError.make("ERR_INVALID_ARGUMENT", {
+  message: "a command that is left running has neither stdin nor a terminal",
+  nextStep: "leave out --detach (-d), or --interactive (-i) and --tty (-t)",
+  details: { field: "detach" }
+})
+
+/** The variables of `--env`. */
+export const environment = Effect.fnUntraced(function* (pairs: ReadonlyArray<string>) {
   const variables: Record<string, string> = {}
   for (const pair of pairs) {
     const at = pair.indexOf("=")

@@ -1,4 +1,5 @@
 /** What no single key can say: how the keys of a configuration go together. Pure; nothing on this host is looked at. */
+import { Duration } from "effect"
 import type { CommandLine } from "../Options.ts"
 import * as Repository from "../Repository.ts"
 import type { Flaw } from "./decode.ts"
@@ -65,7 +66,7 @@ const listed = (names: Iterable<string>): string => [...names].join(", ") || "(n
 
 const general = (configuration: Configuration, { providers: builtin, repository }: Surroundings): Findings => {
   const { problem, warning, ...findings } = collect()
-  const { control_plane_url, inherit_env, provider, providers, repo, sandbox, slots } = configuration
+  const { control_plane_url, inherit_env, provider, providers, repo, sandbox, slots, timeouts } = configuration
   const names = new Set([...Object.keys(builtin), ...Object.keys(providers)])
   if (control_plane_url !== undefined) {
     problem(["control_plane_url"], "is set, and a control plane is not supported by this version: leave the key out")
@@ -93,6 +94,9 @@ const general = (configuration: Configuration, { providers: builtin, repository 
   for (const key of ["branch", "base"] as const) {
     const wrong = repo[key] === undefined ? undefined : Repository.checkBranch(repo[key])
     if (wrong !== undefined) problem(["repo", key], `is no name that git takes. ${wrong}`)
+  }
+  if (Duration.isLessThan(timeouts.lease, Duration.seconds(3))) {
+    problem(["timeouts", "lease"], "must be 3s or more: it has to be renewed in time")
   }
   if (slots.max > 64) warning(["slots", "max"], "is more than 64: every slot keeps ports of this host to itself")
   if (repository === "url" && inherit_env.length > 0) {

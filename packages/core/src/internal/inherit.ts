@@ -29,6 +29,13 @@ export const files = Effect.fnUntraced(function* (held: Held, backend: Backend, 
   return variables
 })
 
+/** Refuses a setup that names files outside of the repository, before anything is done. */
+export const check = Effect.fnUntraced(function* (setup: Setup.Setup, repository: string) {
+  const path = yield* Path.Path
+  if (!path.isAbsolute(repository)) return
+  for (const { file } of setup.inheritEnv) yield* locate(repository, file)
+})
+
 /** The file's real path; none where it does not exist. Refuses what is not inside the repository. */
 export const locate = Effect.fnUntraced(function* (repository: string, file: string) {
   const fs = yield* FileSystem.FileSystem

@@ -1,6 +1,7 @@
 /** Secrets: found before anything is claimed, delivered into the box over stdin, and never written anywhere else. */
-import { Config, Effect, FileSystem, Option, Path, Redacted } from "effect"
+import { Effect, FileSystem, Path, Redacted } from "effect"
 import { Ids } from "../Ids.ts"
+import { Processes } from "../Processes.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef } from "../Session.ts"
@@ -34,10 +35,7 @@ const sourceOf = ({ from }: Setup.Secret): string => ("env" in from ? `env:${fro
 
 /** An empty value is as good as none. */
 const valueOf = Effect.fnUntraced(function* ({ from }: Setup.Secret) {
-  if ("env" in from) {
-    const found = yield* Effect.orDie(Effect.option(Config.NonEmptyString(from.env)))
-    return Option.getOrUndefined(found)
-  }
+  if ("env" in from) return (yield* (yield* Processes).environment)[from.env] || undefined
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const text = yield* fs.readFileString(path.resolve(from.file)).pipe(Effect.orElseSucceed(() => ""))

@@ -15,16 +15,19 @@ const mayHaveWork = (session: Session): boolean =>
  */
 export const nothingUnsaved = Effect.fnUntraced(function* (
   session: Session,
-  verb: "down" | "destroy",
+  /** As it was typed, with the flags that matter. */
+  verb: "down" | "down --delete-worktree" | "destroy",
   begun: boolean = false
 ) {
   if (session.instance === null || !mayHaveWork(session)) return
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (!backend.capabilities.includes("workspace")) return
+  const [name, ...flags] = verb.split(" ")
+  const force = verb === "destroy" && session.state === "ready" ? ["--force"] : []
   const unconfirmed = (what: string) =>
     SandboxError.make(begun ? "ERR_DESTROY_FAILED" : "ERR_DATA_LOSS_UNCONFIRMED", {
       message: `${session.name}: ${what}`,
-      nextStep: `commit and push it, or give it up with \`sandbox ${verb} ${session.id}${verb === "destroy" && session.state === "ready" ? " --force" : ""} --confirm-data-loss\``,
+      nextStep: `commit and push it, or give it up with \`sandbox ${[name, session.id, ...flags, ...force].join(" ")} --confirm-data-loss\``,
       retryable: false,
       sessionId: session.id,
       state: session.state,

@@ -7,7 +7,7 @@ import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { tearDown } from "../internal/teardown.ts"
 import { nothingUnsaved } from "../internal/unsaved.ts"
-import { Ledger, type OperationRequest } from "../Ledger.ts"
+import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import { liveness } from "../Liveness.ts"
 import type { DownOptions } from "../Options.ts"
 import { Provisioners } from "../Provisioners.ts"
@@ -23,28 +23,35 @@ import * as View from "../View.ts"
  */
 export const down = Effect.fn("down")(function* (options: DownOptions) {
   const session = yield* sessions.find(options.session)
-  const before = yield* standing("down", { session: session.id }, options)
+  const { deleteWorktree } = options
+  const before = yield* standing("down", { session: session.id, deleteWorktree }, options)
   if (before._tag === "succeeded") {
     const replayed = before.operation.result as unknown as Halted
     return { ...replayed, stateTransitions: yield* transitions(session.id), replayed: true as const }
   }
   if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session)) return yield* already(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
-  // where halting destroys, what is not saved elsewhere goes with the box
-  if (backend.haltIsTerminal && options.confirmDataLoss !== true) yield* nothingUnsaved(session, "down")
-  const result = yield* halt(session, before.operation, options.force ?? false)
+  // what is not saved elsewhere goes with the box where halting destroys it, and with the checkout
+  const verb = deleteWorktree === true ? "down --delete-worktree" : "down"
+  const losing = backend.haltIsTerminal || deleteWorktree === true
+  if (losing && options.confirmDataLoss !== true) yield* nothingUnsaved(session, verb)
+  const result = yield* halt(session, before.operation, options)
   const answer: DownResult = { ...result, stateTransitions: yield* transitions(session.id) }
   return answer
 })
 
 /** Halts and saves under a claim. */
-export const halt = Effect.fnUntraced(function* (session: Session, operation: OperationRequest, force: boolean) {
+export const halt = Effect.fnUntraced(function* (
+  session: Session,
+  operation: OperationRequest,
+  options: Pick<DownOptions, "force" | "deleteWorktree" | "confirmDataLoss"> = {}
+) {
   return yield* Claim.withClaim(
     {
       session,
       kind: "down",
       operation,
-      force,
+      force: options.force,
       from: [
         "ready",
         "completed",
@@ -58,11 +65,14 @@ export const halt = Effect.fnUntraced(function* (session: Session, operation: Op
       ],
       enter: halting.entrance
     },
-    { verb: "down", use, settle: halting.settle }
+    { verb: "down", use: (held) => use(held, options), settle: halting.settle }
   )
 })
 
-const use = Effect.fnUntraced(function* (held: Claim.Held) {
+const use = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  options: Pick<DownOptions, "deleteWorktree" | "confirmDataLoss">
+) {
   const entered = yield* held.row
   if (entered.state === "tearing_down") {
     const { change, destroyedAt: _ } = yield* tearDown(held)
@@ -70,14 +80,30 @@ const use = Effect.fnUntraced(function* (held: Claim.Held) {
   }
   if (entered.state === "stopping") yield* halting.stop(held)
   const { change, checkpoint } = yield* halting.persist(held)
+  const last = options.deleteWorktree === true ? yield* detach(held, change, options) : change
   return ready.done(
     yield* result(held, {
       state: "stopped",
       checkpoint: View.checkpoint(checkpoint),
       persistedAt: View.iso(checkpoint.persistedAt)
     }),
-    change
+    last
   )
+})
+
+/** Removes the checkout of a session that is halted and saved already, so that a refusal leaves it just that. */
+const detach = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  saved: Change,
+  options: Pick<DownOptions, "confirmDataLoss">
+) {
+  const row = yield* held.commit(saved)
+  if (row.instance === null) return {}
+  const backend = yield* (yield* Provisioners).get(row.provider)
+  // looked at again with nothing running any more
+  if (options.confirmDataLoss !== true) yield* nothingUnsaved(row, "down --delete-worktree", true)
+  yield* held.phase("detach", backend.detach(row.instance))
+  return { set: { workspacePath: null } } satisfies Change
 })
 
 /** What is recorded; the transitions are read when it is answered, the last one being part of the same commit. */

@@ -125,7 +125,7 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session) {
     }
     case "stopping":
     case "persisting":
-      return { action: recover, run: Effect.asVoid(halt(session, yield* request("down"), false)) }
+      return { action: recover, run: Effect.asVoid(halt(session, yield* request("down"))) }
     case "tearing_down": {
       const given = { confirmDataLoss: true, force: false, forget: false, noPersist: false }
       return { action: recover, run: Effect.asVoid(remove(session, yield* request("destroy"), given)) }

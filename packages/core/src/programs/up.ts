@@ -8,6 +8,7 @@ import * as bringUp from "../internal/bringUp.ts"
 import { recorded, slotsExhausted } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
 import * as hooks from "../internal/hooks.ts"
+import * as inherit from "../internal/inherit.ts"
 import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import * as secrets from "../internal/secrets.ts"
@@ -42,7 +43,10 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
   if (!provisioners.names.includes(provider)) return yield* unknownProvider(provider, provisioners.names)
   const spec = new Spec(options.spec ?? {})
   const setup = yield* setups.effective(options)
-  if (setup !== null) yield* hooks.check(setup, source)
+  if (setup !== null) {
+    yield* hooks.check(setup, source)
+    yield* inherit.check(setup, source.location)
+  }
 
   // what the configuration says is no part of the request: the same command is the same request wherever it is typed
   const explicit = setups.explicit(options)

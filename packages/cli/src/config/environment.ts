@@ -1,0 +1,34 @@
+/** Variables that set single keys: `SANDBOX_` and the key's path in capitals, `SANDBOX_SLOTS_MAX` for `slots.max`. */
+import * as Configuration from "@org/sandbox-core/Configuration"
+
+export type Variables = Readonly<Record<string, string | undefined>>
+
+/** The variable of a key; the section `sandbox` is left out of it. */
+export const variableOf = (path: ReadonlyArray<string>): string =>
+  ["SANDBOX", ...(path[0] === "sandbox" ? path.slice(1) : path)].join("_").toUpperCase()
+
+const keys = new Map(Configuration.scalars.map((key) => [variableOf(key.path), key]))
+
+/** Every variable that sets a key, by name. */
+export const names: ReadonlyArray<string> = [...keys.keys()]
+
+const valueOf = (text: string, type: Configuration.ScalarKey["type"]): unknown => {
+  if (type === "boolean" && (text === "true" || text === "false")) return text === "true"
+  if (type === "number" && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
+  return text // what is wrong is said when it is decoded
+}
+
+/** The layer of the environment. An empty variable is not set. */
+export const layer = (variables: Variables): Configuration.Layer => {
+  const value: Record<string, unknown> = {}
+  const sources = new Map<string, string>()
+  for (const [name, { path, type }] of keys) {
+    const text = variables[name]
+    if (text === undefined || text === "") continue
+    let at = value
+    for (const part of path.slice(0, -1)) at = (at[part] ??= {}) as Record<string, unknown>
+    at[path.at(-1) ?? ""] = valueOf(text, type)
+    sources.set(Configuration.formatPath(path), name)
+  }
+  return { name: "environment", value, source: (path) => sources.get(Configuration.formatPath(path)) }
+}

@@ -1,0 +1,180 @@
+/** Everything that says how a command behaves, gathered from files, variables and flags. */
+import { Git, Ledger, Principal, Repository, SandboxError } from "@org/sandbox-core"
+import * as Configuration from "@org/sandbox-core/Configuration"
+import * as Trust from "@org/sandbox-core/Trust"
+import { Config, Effect, Layer, Option, Path } from "effect"
+import * as Output from "../Output.ts"
+import { builtin } from "../Providers.ts"
+import * as environment from "./environment.ts"
+import * as files from "./files.ts"
+
+/** Where to look, and what the command line says. */
+export interface Request {
+  readonly variables: environment.Variables
+  /** `--config`: takes the place of the project's file. */
+  readonly config: string | undefined
+  /** The repository a session is to be made of; that of the current directory, when absent. */
+  readonly repository?: string | undefined
+  /** Also look into a repository that is not on this host, and say so. */
+  readonly remote?: { readonly quiet: boolean } | undefined
+  /** Values of flags, by the key that each of them sets, and the flag's name. */
+  readonly flags?: ReadonlyArray<readonly [path: ReadonlyArray<string>, flag: string, value: unknown]> | undefined
+}
+
+/** What a command runs with. */
+export interface Loaded {
+  readonly effective: Configuration.Effective
+  /** The project's file, unless the user chose it: it counts for this host once it was accepted. */
+  readonly claimed: Trust.Claimed | undefined
+  /** What `sandbox up` brings up. */
+  readonly repository: string
+  /** The directory that paths of a layer are relative to; the current one for flags and variables. */
+  readonly folderOf: (path: Configuration.Path) => string | undefined
+}
+
+/** Where a project's file comes from, and which repository is meant. */
+interface Project {
+  readonly layer: files.FileLayer | undefined
+  readonly source: Repository.Source | undefined
+  readonly repository: string
+  readonly chosen: boolean
+}
+
+/** Loads the configuration. Fails with `ERR_CONFIG_INVALID` and everything that is wrong, or `ERR_CONFIG_MISSING`. */
+export const load = Effect.fnUntraced(function* (request: Request) {
+  const path = yield* Path.Path
+  const userFile = yield* files.userFile(request.variables)
+  const user = userFile === undefined ? undefined : yield* files.read("user", userFile)
+  const above = [environment.layer(request.variables), flagLayer(request.flags ?? [])]
+  const without = (source: Repository.Source | undefined) =>
+    Configuration.load([...(user === undefined ? [] : [user]), ...above], surroundings(source))
+  const project = yield* find(request, without)
+  const layers = [user, project.layer, ...above].filter((layer) => layer !== undefined)
+  const effective = yield* Configuration.load(layers, surroundings(project.source))
+  const { layer } = project
+  const repository = request.repository ?? named(effective, path)
+  const loaded: Loaded = {
+    effective,
+    claimed: layer === undefined || project.chosen ? undefined : { file: layer.file, digest: layer.digest },
+    repository: repository ?? project.repository,
+    folderOf: (path) => effective.layerOf(path)?.folder
+  }
+  return loaded
+})
+
+const surroundings = (source: Repository.Source | undefined) => ({
+  providers: builtin,
+  repository: source?._tag,
+  top: source?._tag === "path" ? source.location : undefined
+})
+
+/** `repo.url`: a path that starts with a dot is relative to the file that says it. */
+const named = (effective: Configuration.Effective, path: Path.Path): string | undefined => {
+  const { url } = effective.configuration.repo
+  const folder = effective.layerOf(["repo", "url"])?.folder
+  return url !== undefined && folder !== undefined && /^\.{1,2}(\/|$)/.test(url) ? path.resolve(folder, url) : url
+}
+
+const flagLayer = (flags: NonNullable<Request["flags"]>): Configuration.Layer => {
+  const given = flags.filter(([, , value]) => value !== undefined)
+  const value: Record<string, unknown> = {}
+  for (const [path, , set] of given) {
+    let at = value
+    for (const part of path.slice(0, -1)) at = (at[part] ??= {}) as Record<string, unknown>
+    at[path.at(-1) ?? ""] = set
+  }
+  const sources = new Map(given.map(([path, flag]) => [Configuration.formatPath(path), flag]))
+  return { name: "flags", value, source: (path) => sources.get(Configuration.formatPath(path)) }
+}
+
+/** The project's file: the one the user chose, that of the working tree, or that of a remote branch. */
+const find = Effect.fnUntraced(function* <E, R>(
+  request: Request,
+  without: (source: Repository.Source | undefined) => Effect.Effect<Configuration.Effective, E, R>
+) {
+  const path = yield* Path.Path
+  const chosen = request.config ?? (request.variables["SANDBOX_CONFIG"] || undefined)
+  // what cannot be a repository is refused by the program, which keeps a record of it
+  const parsed = (input: string) =>
+    Effect.orElseSucceed(Repository.parse(input, path.resolve(".")), () => undefined)
+  const found = (
+    source: Repository.Source | undefined,
+    layer: files.FileLayer | undefined,
+    repository: string
+  ): Project => ({ source, layer, repository, chosen: chosen !== undefined })
+
+  if (chosen !== undefined) {
+    const by = request.config === undefined ? "SANDBOX_CONFIG" : "--config"
+    const layer = yield* files.readChosen(chosen, by)
+    const repository = request.repository ?? "."
+    return found(yield* parsed(repository), layer, repository)
+  }
+  if (request.repository === undefined) {
+    const here = yield* parsed(".")
+    const layer = here === undefined ? undefined : yield* files.read("project", yield* files.projectFile(here))
+    if (layer !== undefined || request.remote === undefined) return found(here, layer, ".")
+    const url = named(yield* without(undefined), path)
+    if (url === undefined) return found(here, undefined, ".")
+    return yield* of(url)
+  }
+  return yield* of(request.repository)
+
+  function of(repository: string) {
+    return Effect.gen(function* () {
+      const source = yield* parsed(repository)
+      if (source === undefined) return found(undefined, undefined, repository)
+      if (source._tag === "path") {
+        return found(source, yield* files.read("project", yield* files.projectFile(source)), repository)
+      }
+      if (request.remote === undefined) return found(source, undefined, repository)
+      return found(source, yield* remote(source, yield* without(source), request.remote), repository)
+    })
+  }
+})
+
+/** The file at the commit that the branch has there. A branch that cannot be, or is not, is left to the program. */
+const remote = Effect.fnUntraced(function* (
+  source: Repository.Source,
+  { configuration: { github, repo } }: Configuration.Effective,
+  { quiet }: { readonly quiet: boolean }
+) {
+  if ([repo.branch, repo.base].some((name) => name !== undefined && Repository.checkBranch(name) !== undefined)) {
+    return undefined
+  }
+  if (!quiet) yield* Output.note(`up: reading ${files.projectName} of ${source.location} …`)
+  return yield* Effect.gen(function* () {
+    const branch = repo.branch ?? (yield* Repository.defaultBranch(source))
+    const { commit } = yield* Repository.resolve(source, { branch, base: repo.base })
+    return yield* files.readRemote(source.location, commit)
+  }).pipe(
+    Effect.catchIf(
+      (error) => error.code === "ERR_REPO_UNRESOLVED" && !error.retryable,
+      () => Effect.succeed(undefined)
+    ),
+    Effect.provide(credentials(github.token_env))
+  )
+})
+
+/** The token for github.com from the variable that the configuration names. */
+export const credentials = (variable: string | undefined): Layer.Layer<never> =>
+  variable === undefined
+    ? Layer.empty
+    : Layer.effect(Git.GitCredentials, Effect.orDie(Effect.option(Config.Redacted(variable))))
+
+/** Whether a request was made before, so that its answer is known whatever the configuration says now. */
+export const isKnown = Effect.fnUntraced(function* (verb: string, clientRequestId: string | undefined) {
+  if (clientRequestId === undefined) return false
+  const ledger = yield* Ledger.Ledger
+  const owner = yield* Principal.Principal
+  return Option.isSome(yield* ledger.request({ owner, verb, clientRequestId }))
+})
+
+/** Refuses what a project's file would run on this host before it was accepted. */
+export const checkTrust = (loaded: Loaded, provider: string | undefined) =>
+  Trust.check(loaded.effective, { claimed: loaded.claimed, builtin, provider })
+
+/** Tells of what is not wrong, but not as it was meant either. */
+export const warnings = ({ effective }: Loaded): ReadonlyArray<string> => effective.warnings.map(Configuration.describe)
+
+export const invalidFlag = (flag: string, message: string, nextStep: string): SandboxError.SandboxError =>
+  SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field: flag } })

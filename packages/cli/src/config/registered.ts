@@ -1,0 +1,71 @@
+/** The providers of a configuration beside the built-in ones, loaded from where the configuration says. */
+import { type Provisioner, Provisioners, Registration } from "@org/sandbox-core"
+import { formatPath, type Path } from "@org/sandbox-core/Configuration"
+import * as Trust from "@org/sandbox-core/Trust"
+import { Effect, Layer, Path as Paths } from "effect"
+import { builtin } from "../Providers.ts"
+import type { Loaded } from "./load.ts"
+
+/** The dispatcher over all of them. A provider of a file that was not accepted is refused when it is asked for. */
+export const layer = (
+  loaded: Loaded
+): Layer.Layer<
+  Provisioners.Provisioners,
+  never,
+  Provisioner.ProviderServices
+> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const services = yield* Effect.context<Provisioner.ProviderServices>()
+      const paths = yield* Paths.Path
+      const { providers } = loaded.effective.configuration
+      const names = new Set([...Object.keys(builtin), ...Object.keys(providers)])
+      return Provisioners.Provisioners.layer(
+        Object.fromEntries(
+          [...names].map((name) => {
+            const own = Object.hasOwn(providers, name) ? providers[name] : undefined
+            const use = own?.use ?? name
+            const folder = loaded.folderOf(["providers", name, "use"]) ?? paths.resolve(".")
+            const registration = {
+              use: Object.hasOwn(builtin, use) ? builtin[use]!.use : () => moduleOf(paths, use, folder),
+              ...(own === undefined ? {} : { options: own.options })
+            }
+            return [name, Layer.provide(accepted(loaded, name, Registration.layer(name, registration)), Layer.succeedContext(services))]
+          })
+        )
+      )
+    })
+  )
+
+/** A provider, once what the project's file says of it was accepted. */
+const accepted = <A, E, R>(loaded: Loaded, name: string, provider: Layer.Layer<A, E, R>) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { claimed, effective } = loaded
+      const { options = {}, use } = effective.configuration.providers[name] ?? {}
+      const theirs: ReadonlyArray<Path> = [
+        ...(use === undefined ? [] : [["providers", name, "use"]]),
+        ...Object.keys(options).map((option) => ["providers", name, "options", option])
+      ].filter((path) => effective.layerOf(path)?.name === "project")
+      if (claimed === undefined || theirs.length === 0 || (yield* Trust.isAccepted(claimed))) return provider
+      return yield* Trust.untrusted(claimed, theirs.map(formatPath))
+    })
+  )
+
+const isFile = (use: string): boolean => /^\.{0,2}\//.test(use) || /\.[cm]?[jt]s$/.test(use)
+
+/** A file, or a package as seen from the configuration's folder, and then from here. */
+const moduleOf = async (paths: Paths.Path, use: string, folder: string): Promise<unknown> => {
+  if (isFile(use)) return import(fileUrl(paths.resolve(folder, use)))
+  const { createRequire } = process.getBuiltinModule("node:module")
+  const found = (() => {
+    try {
+      return createRequire(paths.join(folder, "sandbox.yaml")).resolve(use)
+    } catch {
+      return undefined
+    }
+  })()
+  return import(found === undefined ? use : fileUrl(found))
+}
+
+const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`

@@ -1,0 +1,171 @@
+/**
+ * Which configurations that came with a repository may run something on this host.
+ *
+ * A file is accepted by its digest: another word in it, and it has to be accepted again. What a configuration runs inside
+ * a box that isolates needs no acceptance.
+ */
+import { Effect, FileSystem, Path, Random, Schema } from "effect"
+import { type Effective, formatPath, isolationOf, type Surroundings } from "./Configuration.ts"
+import { Directories } from "./Host.ts"
+import * as RepositoryLock from "./RepositoryLock.ts"
+import * as SandboxError from "./SandboxError.ts"
+import * as Time from "./Time.ts"
+
+/** A file that somebody else may have written, as it was read. */
+export interface Claimed {
+  /** An absolute path, or `<URL>#sandbox.yaml`. */
+  readonly file: string
+  /** SHA-256 of its bytes, hexadecimal. */
+  readonly digest: string
+}
+
+/** An accepted file. */
+export interface Accepted extends Claimed {
+  /** Milliseconds since the epoch. */
+  readonly acceptedAt: number
+}
+
+const Entry = Schema.Struct({ digest: Schema.String, acceptedAt: Schema.Int })
+const Store = Schema.Struct({ version: Schema.Literal(1), files: Schema.Record(Schema.String, Entry) })
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Store))
+const encode = Schema.encodeSync(Schema.fromJsonString(Store))
+
+/** The parts of the project's configuration that would run on this host, or hand a value of it to somebody. */
+export const runs = (
+  effective: Effective,
+  { builtin, provider }: { readonly builtin: Surroundings["providers"]; readonly provider: string | undefined }
+): ReadonlyArray<string> => {
+  const { configuration, layerOf } = effective
+  const { env, github, hooks, providers, secrets, services } = configuration
+  const ours = (path: ReadonlyArray<string | number>): boolean => layerOf(path)?.name === "project"
+  // a provider that nobody vouches for is taken to be one that does not isolate
+  const isolated = provider !== undefined && (isolationOf(configuration, builtin, provider) ?? "none") !== "none"
+  const onHost: ReadonlyArray<ReadonlyArray<string | number>> = [
+    ...(["pre_up", "post_down"] as const).filter((name) => hooks[name] !== undefined).map((name) => ["hooks", name]),
+    ...Object.entries(providers).flatMap(([name, { options, use }]) => [
+      ...(use === undefined ? [] : [["providers", name, "use"]]),
+      ...Object.keys(options).map((option) => ["providers", name, "options", option])
+    ]),
+    ...secrets.map((_, index) => ["secrets", index]),
+    ...(github.token_env === undefined ? [] : [["github", "token_env"]])
+  ]
+  const inBox: ReadonlyArray<ReadonlyArray<string | number>> = [
+    ...(["pre_spawn", "post_up", "pre_down"] as const)
+      .filter((name) => hooks[name] !== undefined)
+      .map((name) => ["hooks", name]),
+    ...services.map((_, index) => ["services", index, "command"]),
+    ...services.flatMap(({ health }, index) =>
+      typeof health === "object" && health.command !== undefined ? [["services", index, "health", "command"]] : []
+    ),
+    ...Object.keys(env).map((name) => ["env", name])
+  ]
+  return [...onHost, ...(isolated ? [] : inBox)].filter(ours).map(formatPath)
+}
+
+/**
+ * Fails with `ERR_CONFIG_UNTRUSTED`, listing the keys, when something of a file that was not accepted would run on this
+ * host. `claimed` is the project's file; none when the user chose it.
+ */
+export const check = Effect.fnUntraced(function* (
+  effective: Effective,
+  options: {
+    readonly claimed: Claimed | undefined
+    readonly builtin: Surroundings["providers"]
+    readonly provider: string | undefined
+  }
+) {
+  const { claimed } = options
+  if (claimed === undefined) return
+  const keys = runs(effective, options)
+  if (keys.length === 0 || (yield* isAccepted(claimed))) return
+  return yield* untrusted(claimed, keys)
+})
+
+/** The refusal of a file that was not accepted. */
+export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>): SandboxError.SandboxError =>
+  SandboxError.make("ERR_CONFIG_UNTRUSTED", {
+    message: `${file} came with the repository, and has commands or sources for this host that were not accepted: ${keys.join(", ")}`,
+    nextStep: `read it; then accept it with \`sandbox trust ${place(file)}\`, or pass --trust-config`,
+    details: { file, digest, runs: keys }
+  })
+
+/** What `sandbox trust` is told to mean this file. */
+const place = (file: string): string => {
+  const repository = file.replace(/[/#]sandbox\.yaml$/, "")
+  return /^[\w@%+=:,./-]+$/.test(repository) ? repository : `'${repository.replaceAll("'", "'\\''")}'`
+}
+
+export const isAccepted = Effect.fnUntraced(function* ({ digest, file }: Claimed) {
+  const { files } = yield* read
+  return Object.hasOwn(files, file) && files[file]?.digest === digest
+})
+
+/** Accepts a file as it was read. */
+export const accept = Effect.fnUntraced(function* ({ digest, file }: Claimed) {
+  const acceptedAt = yield* Time.millis
+  yield* change((files) => ({ ...files, [file]: { digest, acceptedAt } }))
+})
+
+/** Takes an acceptance back, and answers whether there was one. */
+export const revoke = Effect.fnUntraced(function* (file: string) {
+  let found = false
+  yield* change((files) => {
+    found = Object.hasOwn(files, file)
+    return Object.fromEntries(Object.entries(files).filter(([name]) => name !== file))
+  })
+  return found
+})
+
+/** Every accepted file, by name. */
+export const accepted = Effect.gen(function* () {
+  const { files } = yield* read
+  return Object.entries(files)
+    .map(([file, entry]): Accepted => ({ file, ...entry }))
+    .sort((a, b) => (a.file < b.file ? -1 : 1))
+})
+
+const storeFile = Effect.gen(function* () {
+  const path = yield* Path.Path
+  return path.join((yield* Directories).state, "trusted.json")
+})
+
+const read = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* storeFile
+  const text = yield* fs.readFileString(file).pipe(
+    Effect.catchIf(
+      (error) => error.reason._tag === "NotFound",
+      () => Effect.succeed(undefined)
+    ),
+    Effect.mapError((error) => unusable(file, error.message))
+  )
+  if (text === undefined) return { version: 1 as const, files: {} }
+  return yield* Effect.mapError(decode(text), () => unusable(file, "it does not hold what was written to it"))
+})
+
+/** Written beside and renamed into place under a lock, for its owner only. */
+const change = Effect.fnUntraced(function* (
+  use: (files: (typeof Store.Type)["files"]) => (typeof Store.Type)["files"]
+) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = yield* storeFile
+  const failed = Effect.mapError((error: { readonly message: string }) => unusable(file, error.message))
+  yield* fs.makeDirectory(path.dirname(file), { recursive: true, mode: 0o700 }).pipe(failed)
+  yield* Effect.gen(function* () {
+    const { files } = yield* read
+    const staged = `${file}.${yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)}.tmp`
+    yield* Effect.gen(function* () {
+      const open = yield* fs.open(staged, { flag: "wx", mode: 0o600 })
+      yield* open.writeAll(new TextEncoder().encode(`${encode({ version: 1, files: use(files) })}\n`))
+      yield* open.sync
+    }).pipe(Effect.scoped, Effect.andThen(fs.rename(staged, file)), failed)
+  }).pipe(RepositoryLock.withLock(`${file}.lock`))
+})
+
+const unusable = (file: string, why: string): SandboxError.SandboxError =>
+  SandboxError.make("ERR_CONFIG_INVALID", {
+    message: `the record of accepted configurations cannot be used (${file}): ${why}`,
+    nextStep: `make ${file} readable and writable, or remove it and accept configurations again with \`sandbox trust\``,
+    details: { file }
+  })
