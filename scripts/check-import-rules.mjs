@@ -39,6 +39,7 @@ const rules = {
   },
   "packages/core/src/programs/up.ts": { allows: ["../Ids.ts"], refuses: [...platform, "../node/NodeHost.ts"] },
   "packages/core/src/Git.ts": { allows: ["effect/process"], refuses: [...never, ...platform, "effect/sql"] },
+  "packages/core/src/internal/tar.ts": { allows: ["effect/process"], refuses: [...never, ...platform, "effect/sql"] },
   "packages/core/src/internal/hostCommand.ts": { allows: ["effect/process"], refuses: [...platform, "effect/sql"] },
   "packages/core/src/SqlLedger/reads.ts": { allows: ["effect/sql"], refuses: [...platform, "effect/process"] },
   "packages/core/src/node/NodeHost.ts": {
@@ -76,6 +77,14 @@ const rules = {
     allows: [...core, "@org/sandbox-core/node", "effect/cli", "@effect/platform-node/NodeServices"],
     refuses: [...never, ...sdks, ...internals, "node:fs", "@effect/platform-node", "effect/sql"],
     refusesText: [`export const lazy = () => import("${provider}")`]
+  },
+  "packages/cli/src/Terminal.ts": {
+    allows: [...core, "effect/process"],
+    refuses: [provider, ...sdks, "node:child_process", "effect/sql"]
+  },
+  "packages/cli/src/Browser.ts": {
+    allows: [...core, "effect/process"],
+    refuses: [provider, ...sdks, "node:fs", "effect/sql"]
   },
   "packages/cli/src/Providers.ts": {
     allows: core,

@@ -548,8 +548,8 @@ export const breaks = [
   {
     invariant: "80",
     why: "exec does not ask whether the session is up",
-    file: `${core}/programs/exec.ts`,
-    edits: [["if (up && !claimed) return", "return"]],
+    file: `${core}/internal/usable.ts`,
+    edits: [["if (up && !isMoved(session)) return", "return"]],
     tests: life,
     only: "I-80 "
   },

@@ -2,8 +2,9 @@
 import { SandboxError } from "@org/sandbox-core"
 import * as Node from "@org/sandbox-core/node"
 import * as Registration from "@org/sandbox-core/Registration"
-import { type Cause, Duration, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { type Cause, Duration, Effect, Exit, Fiber, FileSystem, Layer, Option, Path } from "effect"
 import { Command, Flag } from "effect/cli"
+import type { Loaded, Request } from "./config/Loaded.ts"
 import { DurationText } from "./Duration.ts"
 import * as Output from "./Output.ts"
 import * as Progress from "./Progress.ts"
@@ -33,6 +34,15 @@ export const root = Command.make("sandbox").pipe(
       Flag.withMetavar("duration"),
       Flag.withSchema(DurationText),
       Flag.optional
+    ),
+    config: Flag.String("config").pipe(
+      Flag.withDescription("A configuration of yours instead of the project's sandbox.yaml (SANDBOX_CONFIG)"),
+      Flag.withMetavar("file"),
+      Flag.optional
+    ),
+    noInput: Flag.Boolean("no-input").pipe(
+      Flag.withDescription("Ask nothing, even on a terminal"),
+      Flag.withDefault(false)
     )
   }),
   Command.withDescription(
@@ -47,25 +57,73 @@ type Globals = Effect.Success<typeof root>
 
 const color = (terminal: boolean): boolean => terminal && (process.env["NO_COLOR"] ?? "") === ""
 
-const services = (globals: Globals) => {
+const progress = (globals: Globals) => {
   const terminal = process.stderr.isTTY === true
-  return Registration.layerAll(builtin).pipe(
+  return Progress.layer({ quiet: globals.quiet, terminal, color: color(terminal) })
+}
+
+const services = (globals: Globals, loaded?: Loaded) =>
+  (loaded?.providers ?? Registration.layerAll(builtin)).pipe(
     Layer.provideMerge(
       Node.layer({
         ledger: Option.getOrUndefined(globals.ledger),
         principal: Option.getOrUndefined(globals.principal)
       })
     ),
-    Layer.merge(Progress.layer({ quiet: globals.quiet, terminal, color: color(terminal) }))
+    Layer.merge(progress(globals)),
+    Layer.merge(loaded?.settings ?? Layer.empty)
   )
-}
 
 /** Runs a program in its services and under the caller's time limit. It is what a signal interrupts. */
-export const perform = Effect.fnUntraced(function* <A, E>(program: Effect.Effect<A, E, Services>) {
+export const perform = <A, E>(program: Effect.Effect<A, E, Services>) =>
+  Effect.gen(function* () {
+    const globals = yield* root
+    if (!(yield* isConfigured(globals))) return yield* bounded(globals, Effect.provide(program, services(globals)))
+    return yield* performConfigured({ load: {}, program: () => program })
+  })
+
+/** Runs a program that is made from the configuration of the repository it is about. */
+export const performConfigured = Effect.fnUntraced(function* <A, E, B = undefined, F = never>(options: {
+  readonly load: Omit<Request, "config">
+  /** Runs before the ledger is opened. */
+  readonly before?: (loaded: Loaded) => Effect.Effect<B, F, Node.Platform>
+  readonly program: (loaded: Loaded, before: B) => Effect.Effect<A, E, Services>
+}) {
   const globals = yield* root
-  const limit = Option.getOrUndefined(globals.timeout)
-  const bounded = limit === undefined ? program : within(limit, program)
-  return yield* Effect.interruptible(Effect.provide(bounded, services(globals)))
+  return yield* bounded(
+    globals,
+    Effect.gen(function* () {
+      // only a command that has a configuration pays for reading it
+      const { load } = yield* Effect.promise(() => import("./config/load.ts"))
+      const config = Option.getOrUndefined(globals.config)
+      const loaded = yield* load({ ...options.load, config, variables: process.env })
+      const before = (yield* options.before?.(loaded) ?? Effect.void) as B
+      return yield* Effect.provide(options.program(loaded, before), services(globals, loaded))
+    }).pipe(Effect.provide(Node.layerPlatform))
+  )
+})
+
+const bounded = <A, E, R>(globals: Globals, program: Effect.Effect<A, E, R>) =>
+  Effect.interruptible(Option.isNone(globals.timeout) ? program : within(globals.timeout.value, program))
+
+/** Variables with a meaning of their own, and those that name a place where no configuration is looked for. */
+const noConfiguration = ["SANDBOX_LEDGER", "SANDBOX_PRINCIPAL_ID", "SANDBOX_HOST_ID", "SANDBOX_PROVIDER"]
+
+/** Whether there may be a configuration: told by a few names alone, so that without one nothing is read. */
+const isConfigured = Effect.fnUntraced(function* (globals: Globals) {
+  if (Option.isSome(globals.config)) return true
+  const set = ([name, value]: readonly [string, string | undefined]) =>
+    name.startsWith("SANDBOX_") && value !== undefined && value !== "" && !noConfiguration.includes(name)
+  if (Object.entries(process.env).some(set)) return true
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const there = (file: string) => Effect.orElseSucceed(fs.exists(file), () => true)
+  const base = process.env["XDG_CONFIG_HOME"] || path.join(process.env["HOME"] ?? "/", ".config")
+  if (yield* there(path.join(base, "sandbox", "config.yaml"))) return true
+  for (let at = path.resolve("."); ; at = path.dirname(at)) {
+    if (yield* there(path.join(at, "sandbox.yaml"))) return true
+    if ((yield* there(path.join(at, ".git"))) || path.dirname(at) === at) return false
+  }
 })
 
 /** Interrupts a program that takes longer, and then answers what truly became of it. */

@@ -1,6 +1,7 @@
 /** The whole command. */
 import { Command } from "effect/cli"
 import { auth } from "./commands/auth.ts"
+import { cp } from "./commands/cp.ts"
 import { destroy } from "./commands/destroy.ts"
 import { down } from "./commands/down.ts"
 import { exec } from "./commands/exec.ts"
@@ -11,6 +12,7 @@ import { open } from "./commands/open.ts"
 import { ownerOf } from "./commands/owner-of.ts"
 import { ports } from "./commands/ports.ts"
 import { resume } from "./commands/resume.ts"
+import { shell } from "./commands/shell.ts"
 import { status } from "./commands/status.ts"
 import { up } from "./commands/up.ts"
 import { version } from "./commands/version.ts"
@@ -19,7 +21,10 @@ import { root } from "./root.ts"
 export const sandbox = root.pipe(
   Command.withSubcommands([
     { group: "Life of a session", commands: [up, down, resume, destroy] },
-    { group: "Looking and working inside", commands: [list, status, history, exec, ports, open, ownerOf, auth] },
+    {
+      group: "Looking and working inside",
+      commands: [list, status, history, exec, shell, cp, ports, open, ownerOf, auth]
+    },
     { group: "Upkeep", commands: [gc, version] }
   ]),
   Command.withExamples([

@@ -176,7 +176,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
             assert.strictEqual(error.code, "ERR_PORT_IN_USE")
             assert.strictEqual(
               error.message,
-              `port ${first} of web is taken by pid ${pids[0]} (${program}), and so is ${second} (pid ${pids[1]} (${program})); 1 more was tried`
+              `port ${first} of web is taken by pid ${pids[0]} (${program}), and so is the other that may be tried: ${second} (pid ${pids[1]} (${program}))`
             )
             assert.strictEqual(
               error.nextStep,

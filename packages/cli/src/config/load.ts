@@ -1,36 +1,13 @@
 /** Everything that says how a command behaves, gathered from files, variables and flags. */
-import { Git, Ledger, Principal, Repository, SandboxError } from "@org/sandbox-core"
+import { Git, Repository } from "@org/sandbox-core"
 import * as Configuration from "@org/sandbox-core/Configuration"
-import * as Trust from "@org/sandbox-core/Trust"
-import { Config, Effect, Layer, Option, Path } from "effect"
+import { Config, Effect, Layer, Path } from "effect"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import * as environment from "./environment.ts"
 import * as files from "./files.ts"
-
-/** Where to look, and what the command line says. */
-export interface Request {
-  readonly variables: environment.Variables
-  /** `--config`: takes the place of the project's file. */
-  readonly config: string | undefined
-  /** The repository a session is to be made of; that of the current directory, when absent. */
-  readonly repository?: string | undefined
-  /** Also look into a repository that is not on this host, and say so. */
-  readonly remote?: { readonly quiet: boolean } | undefined
-  /** Values of flags, by the key that each of them sets, and the flag's name. */
-  readonly flags?: ReadonlyArray<readonly [path: ReadonlyArray<string>, flag: string, value: unknown]> | undefined
-}
-
-/** What a command runs with. */
-export interface Loaded {
-  readonly effective: Configuration.Effective
-  /** The project's file, unless the user chose it: it counts for this host once it was accepted. */
-  readonly claimed: Trust.Claimed | undefined
-  /** What `sandbox up` brings up. */
-  readonly repository: string
-  /** The directory that paths of a layer are relative to; the current one for flags and variables. */
-  readonly folderOf: (path: Configuration.Path) => string | undefined
-}
+import type { Loaded, Request } from "./Loaded.ts"
+import * as registered from "./registered.ts"
 
 /** Where a project's file comes from, and which repository is meant. */
 interface Project {
@@ -41,7 +18,7 @@ interface Project {
 }
 
 /** Loads the configuration. Fails with `ERR_CONFIG_INVALID` and everything that is wrong, or `ERR_CONFIG_MISSING`. */
-export const load = Effect.fnUntraced(function* (request: Request) {
+export const load = Effect.fnUntraced(function* (request: Request & { readonly variables: environment.Variables }) {
   const path = yield* Path.Path
   const userFile = yield* files.userFile(request.variables)
   const user = userFile === undefined ? undefined : yield* files.read("user", userFile)
@@ -53,11 +30,17 @@ export const load = Effect.fnUntraced(function* (request: Request) {
   const effective = yield* Configuration.load(layers, surroundings(project.source))
   const { layer } = project
   const repository = request.repository ?? named(effective, path)
-  const loaded: Loaded = {
+  const { configuration } = effective
+  const found = {
     effective,
     claimed: layer === undefined || project.chosen ? undefined : { file: layer.file, digest: layer.digest },
     repository: repository ?? project.repository,
-    folderOf: (path) => effective.layerOf(path)?.folder
+    folderOf: (path: Configuration.Path) => effective.layerOf(path)?.folder
+  }
+  const loaded: Loaded = {
+    ...found,
+    providers: registered.layer(found),
+    settings: Layer.merge(Configuration.settings(configuration), token(found))
   }
   return loaded
 })
@@ -89,7 +72,7 @@ const flagLayer = (flags: NonNullable<Request["flags"]>): Configuration.Layer =>
 
 /** The project's file: the one the user chose, that of the working tree, or that of a remote branch. */
 const find = Effect.fnUntraced(function* <E, R>(
-  request: Request,
+  request: Parameters<typeof load>[0],
   without: (source: Repository.Source | undefined) => Effect.Effect<Configuration.Effective, E, R>
 ) {
   const path = yield* Path.Path
@@ -155,26 +138,15 @@ const remote = Effect.fnUntraced(function* (
   )
 })
 
+/** A token that the project's file names is used once that was accepted, which the commands that make sessions check. */
+const token = ({ claimed, effective }: Pick<Loaded, "claimed" | "effective">): Layer.Layer<never> =>
+  claimed !== undefined && effective.layerOf(["github", "token_env"])?.name === "project"
+    ? Layer.empty
+    : credentials(effective.configuration.github.token_env)
+
 /** The token for github.com from the variable that the configuration names. */
-export const credentials = (variable: string | undefined): Layer.Layer<never> =>
+const credentials = (variable: string | undefined): Layer.Layer<never> =>
   variable === undefined
     ? Layer.empty
     : Layer.effect(Git.GitCredentials, Effect.orDie(Effect.option(Config.Redacted(variable))))
 
-/** Whether a request was made before, so that its answer is known whatever the configuration says now. */
-export const isKnown = Effect.fnUntraced(function* (verb: string, clientRequestId: string | undefined) {
-  if (clientRequestId === undefined) return false
-  const ledger = yield* Ledger.Ledger
-  const owner = yield* Principal.Principal
-  return Option.isSome(yield* ledger.request({ owner, verb, clientRequestId }))
-})
-
-/** Refuses what a project's file would run on this host before it was accepted. */
-export const checkTrust = (loaded: Loaded, provider: string | undefined) =>
-  Trust.check(loaded.effective, { claimed: loaded.claimed, builtin, provider })
-
-/** Tells of what is not wrong, but not as it was meant either. */
-export const warnings = ({ effective }: Loaded): ReadonlyArray<string> => effective.warnings.map(Configuration.describe)
-
-export const invalidFlag = (flag: string, message: string, nextStep: string): SandboxError.SandboxError =>
-  SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field: flag } })

@@ -2,13 +2,15 @@
 import { type Provisioner, Provisioners, Registration } from "@org/sandbox-core"
 import { formatPath, type Path } from "@org/sandbox-core/Configuration"
 import * as Trust from "@org/sandbox-core/Trust"
-import { Effect, Layer, Path as Paths } from "effect"
+import { Effect, Layer, Option, Path as Paths } from "effect"
 import { builtin } from "../Providers.ts"
-import type { Loaded } from "./load.ts"
+import type { Loaded } from "./Loaded.ts"
+
+type Found = Pick<Loaded, "claimed" | "effective" | "folderOf">
 
 /** The dispatcher over all of them. A provider of a file that was not accepted is refused when it is asked for. */
 export const layer = (
-  loaded: Loaded
+  loaded: Found
 ): Layer.Layer<
   Provisioners.Provisioners,
   never,
@@ -38,7 +40,7 @@ export const layer = (
   )
 
 /** A provider, once what the project's file says of it was accepted. */
-const accepted = <A, E, R>(loaded: Loaded, name: string, provider: Layer.Layer<A, E, R>) =>
+const accepted = <A, E, R>(loaded: Found, name: string, provider: Layer.Layer<A, E, R>) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const { claimed, effective } = loaded
@@ -55,17 +57,12 @@ const accepted = <A, E, R>(loaded: Loaded, name: string, provider: Layer.Layer<A
 const isFile = (use: string): boolean => /^\.{0,2}\//.test(use) || /\.[cm]?[jt]s$/.test(use)
 
 /** A file, or a package as seen from the configuration's folder, and then from here. */
-const moduleOf = async (paths: Paths.Path, use: string, folder: string): Promise<unknown> => {
+const moduleOf = (paths: Paths.Path, use: string, folder: string): Promise<unknown> => {
   if (isFile(use)) return import(fileUrl(paths.resolve(folder, use)))
+  // what resolves a package from another place than this one is nowhere else
   const { createRequire } = process.getBuiltinModule("node:module")
-  const found = (() => {
-    try {
-      return createRequire(paths.join(folder, "sandbox.yaml")).resolve(use)
-    } catch {
-      return undefined
-    }
-  })()
-  return import(found === undefined ? use : fileUrl(found))
+  const found = Option.liftThrowable(createRequire(paths.join(folder, "sandbox.yaml")).resolve)(use)
+  return import(Option.match(found, { onNone: () => use, onSome: fileUrl }))
 }
 
 const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`

@@ -50,20 +50,20 @@ export const noneFree = Effect.fnUntraced(function* (
     })
   }
   const holders = yield* Effect.forEach(obstacles, (obstacle) => named(row.owner, obstacle))
-  const { searchRange, strict } = setup.slots
+  const others = holders.slice(1)
   const why =
     fixed !== undefined
-      ? "it was asked for by number, so that no other was tried"
-      : strict
-        ? "the slots are strict, so that no other was tried"
-        : `${searchRange} more were tried`
-  const further =
-    holders.length === 1 ? "" : `, and so ${holders.length === 2 ? "is" : "are"} ${listed(holders.slice(1))}`
+      ? "; it was asked for by number, so that no other was tried"
+      : setup.slots.strict
+        ? "; the slots are strict, so that no other was tried"
+        : others.length === 0
+          ? "; there is no other to try"
+          : `, and so ${others.length === 1 ? "is the other" : `are the ${others.length} others`} that may be tried: ${listed(others)}`
   return yield* SandboxError.make("ERR_PORT_IN_USE", {
-    message: `port ${first.port} of ${name} is taken by ${holders[0]!.by}${further}; ${why}`,
+    message: `port ${first.port} of ${name} is taken by ${holders[0]!.by}${why}`,
     nextStep: wayOut(
       name,
-      fixed !== undefined ? "" : strict ? "`slots.strict: false`" : "a larger `slots.search_range`"
+      fixed !== undefined ? "" : setup.slots.strict ? "`slots.strict: false`" : "a larger `slots.search_range`"
     ),
     details: { name, ports: obstacles.map(({ port }) => port), holders: holders.map(({ by: _, ...holder }) => holder) }
   })

@@ -1,0 +1,33 @@
+/** What a command runs with: types alone, so that a command without configuration loads nothing for it. */
+import type { Provisioner, Provisioners, SandboxError } from "@org/sandbox-core"
+import type * as Configuration from "@org/sandbox-core/Configuration"
+import type * as Trust from "@org/sandbox-core/Trust"
+import type { Layer } from "effect"
+
+/** Where to look, and what the command line says. */
+export interface Request {
+  /** `--config`: takes the place of the project's file. */
+  readonly config?: string | undefined
+  /** The repository that a session is to be made of; that of the current directory, when absent. */
+  readonly repository?: string | undefined
+  /** Also look into a repository that is not on this host, and say so. */
+  readonly remote?: { readonly quiet: boolean } | undefined
+  /** Values of flags, with the key that each of them sets and the flag's name. */
+  readonly flags?: ReadonlyArray<readonly [path: ReadonlyArray<string>, flag: string, value: unknown]> | undefined
+}
+
+export interface Loaded {
+  readonly effective: Configuration.Effective
+  /** The project's file, unless the user chose it: it counts for this host once it was accepted. */
+  readonly claimed: Trust.Claimed | undefined
+  /** What `sandbox up` brings up. */
+  readonly repository: string
+  /** The directory that paths in what says this are relative to; the current one, when absent. */
+  readonly folderOf: (path: Configuration.Path) => string | undefined
+  /** Built-in providers and those of the configuration. */
+  readonly providers: Layer.Layer<Provisioners.Provisioners, never, Provisioner.ProviderServices>
+  /** Times, sizes and credentials of the programs. */
+  readonly settings: Layer.Layer<never>
+}
+
+export type LoadError = SandboxError.SandboxError
