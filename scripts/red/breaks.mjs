@@ -647,5 +647,85 @@ export const breaks = [
     edits: [["state NOT IN ('destroyed', 'failed') OR", "state NOT IN ('destroyed', 'failed', 'provisioning') OR"]],
     tests: unit("Ledger"),
     only: "I-102 "
+  },
+  {
+    invariant: "84",
+    why: "a hook's exit code is not looked at",
+    file: `${core}/internal/hooks.ts`,
+    edits: [["if (code !== 0) {", "if (code === undefined) {"]],
+    tests: system("setup"),
+    only: "I-84 I-78 a post_up"
+  },
+  {
+    invariant: "84",
+    why: "a hook on the way down that fails stops the down",
+    file: `${core}/internal/hooks.ts`,
+    edits: [['error.code === "ERR_HOOK_FAILED" ||', ""]],
+    tests: system("setup"),
+    only: "I-84 a pre_down"
+  },
+  {
+    invariant: "85",
+    why: "a hook sees our own variables",
+    file: `${core}/internal/hostCommand.ts`,
+    edits: [["([name]) => !isOurs(name)", "() => true"]],
+    tests: system("setup"),
+    only: "I-85 hooks have"
+  },
+  {
+    invariant: "86",
+    why: "a value with a single quote is put into single quotes",
+    file: `${core}/Dotenv.ts`,
+    edits: [[`if (!value.includes("'")) return`, "if (value !== null) return"]],
+    tests: unit("Dotenv"),
+    only: "I-86 gives back every"
+  },
+  {
+    invariant: "86",
+    why: "an inherited file wins over the setup",
+    file: `${core}/internal/bringUp.ts`,
+    edits: [["{ ...inherited, ...setup.env, ", "{ ...setup.env, ...inherited, "]],
+    tests: system("setup"),
+    only: "I-86 "
+  },
+  {
+    invariant: "87",
+    why: "whoever answers on the port is taken for the service",
+    file: `${core}/internal/services.ts`,
+    edits: [['if (service.health === undefined || service.health.kind === "command") return', "return"]],
+    tests: system("setup"),
+    only: "I-87 "
+  },
+  {
+    invariant: "91",
+    why: "a file outside of the repository is inherited",
+    file: `${core}/internal/inherit.ts`,
+    edits: [["return isInside(path, root, real) ? real : yield* outside(file)", "return real"]],
+    tests: system("setup"),
+    only: "I-91 "
+  },
+  {
+    invariant: "92",
+    why: "a recorded number is enough to be the service",
+    file: `${core}/Supervisor.ts`,
+    edits: [['[ "$(token "$pid")" = "$start" ]', 'kill -0 "$pid" 2>/dev/null']],
+    tests: system("setup"),
+    only: "I-92 "
+  },
+  {
+    invariant: "95",
+    why: "the files of a session are made as the user's umask says",
+    file: `${core}/internal/environment.ts`,
+    edits: [["umask 077\n", "umask 022\n"]],
+    tests: system("setup"),
+    only: "I-95 "
+  },
+  {
+    invariant: "96",
+    why: "secrets stand in the file that is shown",
+    file: `${core}/internal/environment.ts`,
+    edits: [["file(variablesFile, environment.variables)", "file(variablesFile, all(environment))"]],
+    tests: system("setup"),
+    only: "I-95 I-96 "
   }
 ]

@@ -42,6 +42,14 @@ const branch = (session: Pick<SessionView, "branch" | "workBranch">): string =>
     ? `${session.branch} (worked on as ${session.workBranch})`
     : (session.branch ?? "-")
 
+/** `web 3001, api 4001`. */
+const ports = ({ ports }: Pick<SessionView, "ports">): string | null =>
+  Object.keys(ports).length === 0
+    ? null
+    : Object.entries(ports)
+        .map(([name, port]) => `${name} ${port}`)
+        .join(", ")
+
 export const sessions = (result: Results.ListResult, now: number): string => {
   if (result.sessions.length === 0)
     return "No sessions. Make one: sandbox up <repository> --branch <branch> --provider local"
@@ -71,6 +79,9 @@ export const session = (view: Results.StatusResult): string =>
       ["branch", branch(view)],
       ["commit", short(view.targetCommitSha)],
       ["worktree", view.worktreePath],
+      ["slot", view.slot === null ? null : String(view.slot)],
+      ["url", view.endpointUrl],
+      ["ports", ports(view)],
       ["health", view.health === null ? null : `${view.health.status}, seen ${view.health.observedAt}`],
       ["created", view.createdAt],
       ["ready", view.readyAt],
@@ -90,7 +101,9 @@ export const up = (result: Results.UpResult | Results.ResumeResult): string =>
       ["provider", result.provider],
       ["branch", branch(result)],
       ["commit", short(result.targetCommitSha)],
-      ["worktree", result.worktreePath]
+      ["worktree", result.worktreePath],
+      ["url", result.endpointUrl],
+      ["ports", ports(result)]
     ]),
     `next: sandbox exec ${result.name} -- git status`
   ].join("\n")

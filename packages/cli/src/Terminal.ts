@@ -61,9 +61,8 @@ export const attach = Effect.fnUntraced(function* <R>(options: {
     Stream.runForEach(Stream.fromQueue(sizes), () => Effect.ignore(Effect.suspend(() => running.resize(size()))))
   )
   yield* Stream.runForEach(running.output, ({ bytes, fd }) => {
-    const changed = modes.see(bytes)
-    const told = changed && guardian !== undefined ? guardian.tell(modes.reset()) : Effect.void
-    return Effect.andThen(told, write(fd === 1 ? process.stdout : process.stderr, bytes))
+    if (modes.see(bytes)) guardian?.tellUnsafe(modes.reset())
+    return write(fd === 1 ? process.stdout : process.stderr, bytes)
   })
   const ended: Ended = yield* running.exit
   // a command that ended by itself may have meant what it left
@@ -89,7 +88,7 @@ const resizes: Effect.Effect<Queue.Queue<void>, never, Scope.Scope> = Effect.gen
   return queue
 })
 
-/** Takes line editing, echo and signals from the terminal until the scope closes. */
+/** Takes line editing, echo, signals and all changes of output from the terminal until the scope closes. */
 const raw = (guardian: Guardian, modes: terminalModes.Modes) =>
   Effect.gen(function* () {
     const set = (on: boolean) => process.stdin.setRawMode?.(on)
@@ -97,6 +96,7 @@ const raw = (guardian: Guardian, modes: terminalModes.Modes) =>
     const continued = () => {
       set(false)
       set(true)
+      guardian.tellUnsafe("raw")
     }
     yield* Effect.acquireRelease(
       Effect.sync(() => {
@@ -111,12 +111,15 @@ const raw = (guardian: Guardian, modes: terminalModes.Modes) =>
           set(false)
         })
     )
-    yield* guardian.tell("raw")
+    guardian.tellUnsafe("raw")
+    yield* guardian.answer
   })
 
 interface Guardian {
-  /** Says `raw` once the terminal is, and how to reset what the command has switched on. */
-  readonly tell: (line: string) => Effect.Effect<unknown>
+  /** Says `raw` once the terminal is, or how to reset what the command has switched on. */
+  readonly tellUnsafe: (line: string) => void
+  /** Waits a little for the answer to `raw`. */
+  readonly answer: Effect.Effect<unknown>
 }
 
 /**
@@ -126,6 +129,7 @@ interface Guardian {
 const guard: Effect.Effect<Guardian, never, Scope.Scope | ChildProcessSpawner.ChildProcessSpawner> = Effect.gen(
   function* () {
     const lines = yield* Queue.unbounded<string, Cause.Done>()
+    const answers = yield* Queue.unbounded<string>()
     const encoder = new TextEncoder()
     const started = yield* Effect.exit(
       ChildProcess.make("sh", ["-c", watch], {
@@ -140,8 +144,13 @@ const guard: Effect.Effect<Guardian, never, Scope.Scope | ChildProcessSpawner.Ch
       })
     )
     // without it all but the death of this process by SIGKILL is still taken care of
-    if (Exit.isFailure(started)) return { tell: () => Effect.void }
+    if (Exit.isFailure(started)) return { tellUnsafe: () => {}, answer: Effect.void }
     const { exitCode, stdout } = started.value
+    yield* Stream.splitLines(Stream.decodeText(stdout)).pipe(
+      Stream.runForEach((line) => Queue.offer(answers, line)),
+      Effect.ignore,
+      Effect.forkScoped
+    )
     yield* Effect.addFinalizer(() =>
       Queue.offer(lines, "ok").pipe(
         Effect.andThen(Queue.end(lines)),
@@ -149,23 +158,28 @@ const guard: Effect.Effect<Guardian, never, Scope.Scope | ChildProcessSpawner.Ch
         Effect.timeoutOption("1 second")
       )
     )
+    const answer = Effect.timeoutOption(Queue.take(answers), "1 second")
     // what the terminal was like is known once it has said so
-    yield* Effect.ignore(Effect.timeoutOption(Stream.runHead(stdout), "2 seconds"))
-    return { tell: (line: string) => Queue.offer(lines, line) }
+    yield* answer
+    return { answer, tellUnsafe: (line: string) => void Queue.offerUnsafe(lines, line) }
   }
 )
 
-/** Settings are only given back if they are still ours: a shell that was waiting for us may have its own by now. */
-const watch = `trap '' HUP INT QUIT TERM TSTP TTIN TTOU
+/**
+ * Node leaves it to the terminal to begin each line at the margin, which a command with a screen of its own does itself.
+ * Settings are only given back if they are still ours after a moment: a shell that was waiting for us brings its own, and
+ * ours would come in between.
+ */
+const watch = `trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
 before=$(stty -g) || exit 0
 echo ready
-exec >&-
 while IFS= read -r line <&3; do
   case $line in
-  ok) exit 0 ;;
-  raw) during=$(stty -g) ;;
+  ok) [ "$(stty -g)" = "$before" ] || stty "$before"; exit 0 ;;
+  raw) stty -opost; during=$(stty -g); echo raw ;;
   *) reset=$line ;;
   esac
 done
-[ -z "\${reset-}" ] || printf "$reset" >&0
+[ -z "\${reset-}" ] || printf %s "$reset" >&0
+sleep 0.2 || sleep 1
 [ "$(stty -g)" != "\${during-}" ] || stty "$before"`

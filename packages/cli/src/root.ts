@@ -4,6 +4,7 @@ import * as Node from "@org/sandbox-core/node"
 import * as Registration from "@org/sandbox-core/Registration"
 import { type Cause, Duration, Effect, Exit, Fiber, FileSystem, Layer, Option, Path } from "effect"
 import { Command, Flag } from "effect/cli"
+import * as Browser from "./Browser.ts"
 import type { Loaded, Request } from "./config/Loaded.ts"
 import { DurationText } from "./Duration.ts"
 import * as Output from "./Output.ts"
@@ -64,6 +65,7 @@ const progress = (globals: Globals) => {
 
 const services = (globals: Globals, loaded?: Loaded) =>
   (loaded?.providers ?? Registration.layerAll(builtin)).pipe(
+    Layer.merge(Browser.layer),
     Layer.provideMerge(
       Node.layer({
         ledger: Option.getOrUndefined(globals.ledger),
@@ -79,28 +81,36 @@ export const perform = <A, E>(program: Effect.Effect<A, E, Services>) =>
   Effect.gen(function* () {
     const globals = yield* root
     if (!(yield* isConfigured(globals))) return yield* bounded(globals, Effect.provide(program, services(globals)))
-    return yield* performConfigured({ load: {}, program: () => program })
+    return yield* performConfigured({ load: {}, before: () => Effect.void, program: () => program })
   })
 
 /** Runs a program that is made from the configuration of the repository it is about. */
-export const performConfigured = Effect.fnUntraced(function* <A, E, B = undefined, F = never>(options: {
+export const performConfigured = Effect.fnUntraced(function* <A, E, B, F>(options: {
   readonly load: Omit<Request, "config">
   /** Runs before the ledger is opened. */
-  readonly before?: (loaded: Loaded) => Effect.Effect<B, F, Node.Platform>
-  readonly program: (loaded: Loaded, before: B) => Effect.Effect<A, E, Services>
+  readonly before: (loaded: Loaded) => Effect.Effect<B, F, Node.Platform>
+  readonly program: (before: B) => Effect.Effect<A, E, Services>
 }) {
   const globals = yield* root
-  return yield* bounded(
-    globals,
+  return yield* onPlatform(
     Effect.gen(function* () {
-      // only a command that has a configuration pays for reading it
-      const { load } = yield* Effect.promise(() => import("./config/load.ts"))
-      const config = Option.getOrUndefined(globals.config)
-      const loaded = yield* load({ ...options.load, config, variables: process.env })
-      const before = (yield* options.before?.(loaded) ?? Effect.void) as B
-      return yield* Effect.provide(options.program(loaded, before), services(globals, loaded))
-    }).pipe(Effect.provide(Node.layerPlatform))
+      const loaded = yield* load(options.load)
+      const before = yield* options.before(loaded)
+      return yield* Effect.provide(options.program(before), services(globals, loaded))
+    })
   )
+})
+
+/** The configuration for a command; only one that has a configuration pays for reading it. Runs on the platform. */
+export const load = Effect.fnUntraced(function* (request: Omit<Request, "config">) {
+  const { load } = yield* Effect.promise(() => import("./config/load.ts"))
+  const config = Option.getOrUndefined((yield* root).config)
+  return yield* load({ ...request, config, variables: process.env })
+})
+
+/** Runs what needs neither ledger nor providers, under the caller's time limit. */
+export const onPlatform = Effect.fnUntraced(function* <A, E, R>(program: Effect.Effect<A, E, R>) {
+  return yield* bounded(yield* root, Effect.provide(program, Node.layerPlatform))
 })
 
 const bounded = <A, E, R>(globals: Globals, program: Effect.Effect<A, E, R>) =>
@@ -120,7 +130,9 @@ const isConfigured = Effect.fnUntraced(function* (globals: Globals) {
   const there = (file: string) => Effect.orElseSucceed(fs.exists(file), () => true)
   const base = process.env["XDG_CONFIG_HOME"] || path.join(process.env["HOME"] ?? "/", ".config")
   if (yield* there(path.join(base, "sandbox", "config.yaml"))) return true
-  for (let at = path.resolve("."); ; at = path.dirname(at)) {
+  // a shell may stand in a directory that was removed
+  const here = Option.liftThrowable(path.resolve)(".")
+  for (let at = Option.getOrElse(here, () => "/"); ; at = path.dirname(at)) {
     if (yield* there(path.join(at, "sandbox.yaml"))) return true
     if ((yield* there(path.join(at, ".git"))) || path.dirname(at) === at) return false
   }

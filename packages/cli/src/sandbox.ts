@@ -7,6 +7,7 @@ import { down } from "./commands/down.ts"
 import { exec } from "./commands/exec.ts"
 import { gc } from "./commands/gc.ts"
 import { history } from "./commands/history.ts"
+import { init } from "./commands/init.ts"
 import { list } from "./commands/list.ts"
 import { open } from "./commands/open.ts"
 import { ownerOf } from "./commands/owner-of.ts"
@@ -14,7 +15,9 @@ import { ports } from "./commands/ports.ts"
 import { resume } from "./commands/resume.ts"
 import { shell } from "./commands/shell.ts"
 import { status } from "./commands/status.ts"
+import { trust } from "./commands/trust.ts"
 import { up } from "./commands/up.ts"
+import { validate } from "./commands/validate.ts"
 import { version } from "./commands/version.ts"
 import { root } from "./root.ts"
 
@@ -25,6 +28,7 @@ export const sandbox = root.pipe(
       group: "Looking and working inside",
       commands: [list, status, history, exec, shell, cp, ports, open, ownerOf, auth]
     },
+    { group: "Configuration", commands: [init, validate, trust] },
     { group: "Upkeep", commands: [gc, version] }
   ]),
   Command.withExamples([

@@ -73,8 +73,7 @@ export const load = Effect.fnUntraced(function* (
     ...flaws.map(placed),
     ...[...rules.problems, ...links]
       .map(moved)
-      // which provider a command names is the command's own affair
-      .filter(({ path }) => formatPath(path) !== "provider" || isWritten(merged.layerOf(path)))
+      .filter(({ path }) => !isArgument(path, merged.layerOf(path)))
       .map(placed)
   ]
   if (problems.length > 0) return yield* invalid(problems)
@@ -97,6 +96,13 @@ export const load = Effect.fnUntraced(function* (
   }
 })
 
+/** What a command names for itself is its program's to refuse, in the words of the command. */
+const isArgument = (path: Path, layer: Layer | undefined): boolean => {
+  const key = formatPath(path)
+  if (key === "provider") return !isWritten(layer)
+  return layer?.name === "flags" && (key === "repo.branch" || key === "repo.base")
+}
+
 const isWritten = (layer: Layer | undefined): boolean => layer?.name === "user" || layer?.name === "project"
 
 /** `services[1].port must be a port, 1 to 65535 (/app/sandbox.yaml:12:11)` */
@@ -108,11 +114,12 @@ export const describe = ({ column, file, line, message, path, source }: Problem)
 
 const invalid = (problems: ReadonlyArray<Problem>): SandboxError.SandboxError => {
   const [first] = problems
+  const field = first?.source?.startsWith("--") ? first.source.slice(2) : first?.path
   const flags = problems.every(({ layer }) => layer === "flags")
   return SandboxError.make(flags ? "ERR_INVALID_ARGUMENT" : "ERR_CONFIG_INVALID", {
     message: `${problems.length === 1 ? "the configuration is not valid" : `the configuration has ${problems.length} problems`}: ${problems.map(describe).join("; ")}`,
     nextStep: flags ? "pass other flags" : "correct what is named, and look again with `sandbox validate`",
-    details: { ...(first === undefined ? {} : { field: first.path }), problems }
+    details: { field, problems }
   })
 }
 

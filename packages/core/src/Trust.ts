@@ -82,18 +82,18 @@ export const check = Effect.fnUntraced(function* (
 })
 
 /** The refusal of a file that was not accepted. */
-export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>): SandboxError.SandboxError =>
-  SandboxError.make("ERR_CONFIG_UNTRUSTED", {
+export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>): SandboxError.SandboxError => {
+  const repository = file.replace(/\/sandbox\.yaml$/, "")
+  const way = repository === file ? "" : `accept it with \`sandbox trust ${quoted(repository)}\`, or `
+  return SandboxError.make("ERR_CONFIG_UNTRUSTED", {
     message: `${file} came with the repository, and has commands or sources for this host that were not accepted: ${keys.join(", ")}`,
-    nextStep: `read it; then accept it with \`sandbox trust ${place(file)}\`, or pass --trust-config`,
+    nextStep: `read it; then ${way}pass --trust-config`,
     details: { file, digest, runs: keys }
   })
-
-/** What `sandbox trust` is told to mean this file. */
-const place = (file: string): string => {
-  const repository = file.replace(/[/#]sandbox\.yaml$/, "")
-  return /^[\w@%+=:,./-]+$/.test(repository) ? repository : `'${repository.replaceAll("'", "'\\''")}'`
 }
+
+const quoted = (path: string): string =>
+  /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
 
 export const isAccepted = Effect.fnUntraced(function* ({ digest, file }: Claimed) {
   const { files } = yield* read

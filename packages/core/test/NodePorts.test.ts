@@ -66,6 +66,14 @@ const listenElsewhere = (host: string) =>
     ({ pid, said }) => ({ pid, port: Number(said) })
   )
 
+/** Perl binds without SO_REUSEADDR, so that a connection that was closed a moment ago is in its way. */
+const listenStrictly = (port: number) =>
+  program("perl", [
+    "-MIO::Socket::INET",
+    "-e",
+    `$| = 1; $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => ${port}, Listen => 1) or die "$!\\n"; print "bound\\n"; sleep 100`
+  ])
+
 /** Whether this process can listen there now. */
 const canListen = (host: string, port: number) =>
   Effect.map(Effect.exit(Effect.scoped(listen(host, port))), Exit.isSuccess)
@@ -196,12 +204,7 @@ layer(NodePorts.layer, { excludeTestServices: true, timeout: "30 seconds" })("th
           })
         )
         assert.isUndefined(yield* listener(port))
-        // Perl binds without SO_REUSEADDR, as strictly as any program
-        const strict = yield* program("perl", [
-          "-MIO::Socket::INET",
-          "-e",
-          `$| = 1; $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => ${port}, Listen => 1) or die "$!\\n"; print "bound\\n"; sleep 100`
-        ])
+        const strict = yield* listenStrictly(port)
         assert.strictEqual(strict.said, "bound")
         assert.strictEqual((yield* listener(port))?.pid, strict.pid)
       })
@@ -266,6 +269,26 @@ layer(NodePorts.layer, { excludeTestServices: true, timeout: "30 seconds" })("th
         for (const status of [200, 302, 404, 503]) {
           assert.strictEqual(yield* httpStatus(`http://127.0.0.1:${port}/${status}`), status)
         }
+      })
+    )
+
+    it.effect("leaves nothing behind that is in the way of a server's next start", () =>
+      Effect.gen(function* () {
+        const { accepts, httpStatus } = yield* Ports
+        const port = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const ended: Array<Promise<unknown>> = []
+            const server = createHttpServer((_, response) => response.end("fine")).on("connection", (socket) =>
+              ended.push(once(socket, "close"))
+            )
+            const port = portOf(yield* listening(server, "127.0.0.1"))
+            assert.strictEqual(yield* httpStatus(`http://127.0.0.1:${port}/`), 200)
+            assert.isTrue(yield* accepts(port))
+            yield* Effect.promise(() => Promise.all(ended))
+            return port
+          })
+        )
+        assert.strictEqual((yield* listenStrictly(port)).said, "bound")
       })
     )
 

@@ -1,12 +1,13 @@
-/** Running a command in a box: a process group of its own on this host, in the box's checkout. */
+/** Running a command in a box: a process group or a terminal of its own on this host, in the box's checkout. */
 import { Host } from "@org/sandbox-core/Host"
 import * as Processes from "@org/sandbox-core/Processes"
 import { boxVariables, type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
 import { Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as Boxes from "./Boxes.ts"
-import { classify, codeOf, type Problem, Refused, signalOf } from "./LocalError.ts"
+import { classify, Refused, signalOf, unstartable } from "./LocalError.ts"
 import * as LocalHost from "./LocalHost.ts"
+import * as Terminal from "./Terminal.ts"
 
 /** Starts a command; `directory` is where it runs when it names no other place, and what its paths are relative to. */
 export const start = Effect.fnUntraced(function* (box: Boxes.Box, directory: string, request: ExecRequest) {
@@ -14,14 +15,15 @@ export const start = Effect.fnUntraced(function* (box: Boxes.Box, directory: str
   const path = yield* Path.Path
   const [program, ...args] = request.argv
   if (program === undefined) return yield* new Refused({ reason: "Invalid", message: "The command is empty." })
-  if (request.tty !== undefined) {
-    return yield* unsupported("A local box gives no command a terminal; run it without one.")
-  }
   if (request.user !== undefined && request.user !== (yield* Host).user) {
     return yield* unsupported(`A local box runs commands as ${(yield* Host).user} only, who runs this process.`)
   }
   const cwd = path.resolve(directory, request.cwd ?? ".")
   yield* checkDirectory(cwd)
+  if (request.tty !== undefined) {
+    const env = yield* environment(box, directory, { TERM: "xterm-256color", ...request.env }, Terminal.foreign)
+    return yield* Terminal.start(box, { argv: [program, ...args], size: request.tty, cwd, env, stdin: request.stdin })
+  }
   const handle = yield* spawner
     .spawn(
       ChildProcess.make(program, args, {
@@ -60,7 +62,7 @@ export const start = Effect.fnUntraced(function* (box: Boxes.Box, directory: str
         LocalHost.signalGroup(handle.pid, signal),
         Effect.orElseSucceed(handle.isRunning, () => false)
       ).pipe(Effect.asVoid),
-    resize: () => Effect.fail(failed(unsupported("A local box gives no command a terminal.")))
+    resize: () => Effect.fail(failed(unsupported("This command has no terminal.")))
   } satisfies ExecHandle
 })
 
@@ -68,10 +70,11 @@ export const start = Effect.fnUntraced(function* (box: Boxes.Box, directory: str
 const environment = Effect.fnUntraced(function* (
   box: Boxes.Box,
   workspace: string,
-  extra: Readonly<Record<string, string>>
+  extra: Readonly<Record<string, string>>,
+  without: ReadonlyArray<string> = []
 ) {
   const inherited = Object.entries(yield* LocalHost.environment).filter(
-    ([name]) => !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN"
+    ([name]) => !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN" && !without.includes(name)
   )
   return {
     ...Object.fromEntries(inherited),
@@ -94,19 +97,3 @@ const checkDirectory = Effect.fnUntraced(function* (cwd: string) {
 })
 
 const unsupported = (message: string) => new Refused({ reason: "Unsupported", message })
-
-const unstartable = (program: string, problem: unknown): Problem => {
-  const cause =
-    problem instanceof Error && "reason" in problem ? (problem as PlatformError.PlatformError).reason.cause : problem
-  switch (codeOf(cause)) {
-    case "ENOENT":
-      return new Refused({ reason: "Invalid", message: `There is no command ${program} on the PATH.` })
-    case "EACCES":
-      return new Refused({ reason: "Invalid", message: `The command ${program} is not executable.` })
-    default:
-      return new Refused({
-        reason: "Invalid",
-        message: `The command ${program} cannot be started (${codeOf(cause) ?? "unknown error"}).`
-      })
-  }
-}

@@ -10,14 +10,26 @@ export const provider = "local"
 /** A call that this provider turned down before it changed anything. */
 export class Refused extends Data.TaggedError("Refused")<{ readonly reason: Reason; readonly message: string }> {}
 
+/** A `tar` that could not read all of a box's files, or whose archive was not unpacked. */
+export class TarFailed extends Data.TaggedError("TarFailed")<{
+  readonly code: number
+  /** The end of what it wrote to standard error. */
+  readonly said: string
+}> {
+  override get message() {
+    const line = this.said.split("\n").find((line) => line.trim() !== "" && !isHarmless(line))
+    return `tar: ${line?.replace(/^(bsd)?tar: /, "").trim() ?? `it ended with exit code ${this.code}`}.`
+  }
+}
+
 /** Everything that the parts of this provider fail with. */
-export type Problem = Refused | PlatformError.PlatformError | GitError | ProcessesLeft | SandboxError
+export type Problem = Refused | TarFailed | PlatformError.PlatformError | GitError | ProcessesLeft | SandboxError
 
 /** The error of a member of the port, from whatever its parts failed with. */
 export const classify =
   (operation: string) =>
   (problem: Problem): ProvisionerError => {
-    const outcome: Outcome = problem._tag === "Refused" || looking.includes(operation) ? "not_applied" : "unknown"
+    const outcome: Outcome = turnedDown.includes(problem._tag) || looking.includes(operation) ? "not_applied" : "unknown"
     const message =
       problem._tag === "ProcessesLeft"
         ? `The processes ${problem.pids.join(", ")} of the box do not end, even when killed.`
@@ -25,8 +37,11 @@ export const classify =
     return new ProvisionerError({ provider, operation, reason: reasonOf(problem), outcome, message, cause: problem })
   }
 
+/** What an archive holds is put in place only after all of it was unpacked. */
+const turnedDown: ReadonlyArray<Problem["_tag"]> = ["Refused", "TarFailed"]
+
 /** Members that change nothing, and `exec`, which fails only where no command was started. */
-const looking = ["scope", "preflight", "find", "inspect", "list", "exec", "workspace.status"]
+const looking = ["scope", "preflight", "find", "inspect", "list", "exec", "endpoint", "files.read", "workspace.status"]
 
 const reasonOf = (problem: Problem): Reason => {
   switch (problem._tag) {
@@ -34,6 +49,8 @@ const reasonOf = (problem: Problem): Reason => {
       return problem.reason
     case "ProcessesLeft":
       return "NotReady"
+    case "TarFailed":
+      return tarTexts.find(([pattern]) => pattern.test(problem.said))?.[1] ?? "Unknown"
     case "GitError":
       return gitReason(problem)
     case "SandboxError":
@@ -60,6 +77,24 @@ const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
   [/invalid reference|bad object|unknown revision|not a valid (object|commit)|not our ref/, "NotFound"],
   [/unable to create thread|Cannot allocate memory|Resource temporarily unavailable/, "CapacityExhausted"]
 ]
+
+/** Likewise, of GNU's and of BSD's tar. */
+const tarTexts: ReadonlyArray<readonly [RegExp, Reason]> = [
+  [/No space left on device|Disk quota exceeded/, "QuotaExceeded"],
+  [/Removing leading|Member name contains '\.\.'|Path contains '\.\.'|through symlink/, "Invalid"],
+  [/not look like a tar archive|Unrecognized archive format|Unexpected EOF|[Tt]runcated|Damaged/, "Invalid"],
+  [/Permission denied|Operation not permitted|Read-only file system/, "Unauthorized"],
+  [/Cannot (open|stat|hard link)|No such file/, "NotFound"]
+]
+
+/** Whether tar says of an archive, without failing, that it names places outside and that they were changed. */
+export const leadsOut = (said: string): boolean => /Removing leading/.test(said)
+
+/** Whether all that tar complains about is that files changed while it read them, which leaves the archive whole. */
+export const isHarmless = (said: string): boolean =>
+  said
+    .split("\n")
+    .every((line) => line.trim() === "" || /(file changed as we read it|[Ff]ile removed before we read it)$/.test(line))
 
 /** Whether git refused a branch because another worktree has it; the wording changed in git 2.43. */
 export const isCheckedOut = (stderr: string): boolean => /already (checked out|used by worktree) at/.test(stderr)
@@ -115,3 +150,20 @@ export const codeOf = (cause: unknown): string | undefined =>
 /** The signal that ended a process, where that is why its exit code could not be told. */
 export const signalOf = ({ reason }: PlatformError.PlatformError): string | undefined =>
   reason.cause instanceof Error ? /receipt of signal: '(SIG[A-Z0-9]+)'/.exec(reason.cause.message)?.[1] : undefined
+
+/** Why a command was not started; `problem` is what the system or Node said. */
+export const unstartable = (program: string, problem: unknown): Refused => {
+  const cause =
+    problem instanceof Error && "reason" in problem ? (problem as PlatformError.PlatformError).reason.cause : problem
+  switch (codeOf(cause)) {
+    case "ENOENT":
+      return new Refused({ reason: "Invalid", message: `There is no command ${program} on the PATH.` })
+    case "EACCES":
+      return new Refused({ reason: "Invalid", message: `The command ${program} is not executable.` })
+    default:
+      return new Refused({
+        reason: "Invalid",
+        message: `The command ${program} cannot be started (${codeOf(cause) ?? "unknown error"}).`
+      })
+  }
+}

@@ -13,6 +13,10 @@ export const environment: Effect.Effect<Readonly<Record<string, string>>> = Effe
 export const signalNumber = (name: string): number | undefined =>
   (constants.signals as Readonly<Record<string, number | undefined>>)[name]
 
+/** The name of a signal; none for a number this system has not. */
+export const signalName = (number: number): string | undefined =>
+  Object.entries(constants.signals).find(([, known]) => known === number)?.[0]
+
 /** Signals the process group that a process leads. Only for a leader that was spawned here and has not been collected. */
 export const signalGroup = (leader: number, name: NodeJS.Signals): Effect.Effect<void> =>
   Effect.sync(() => {

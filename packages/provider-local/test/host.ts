@@ -2,12 +2,23 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Directories } from "@org/sandbox-core/Host"
 import { layerPlatform } from "@org/sandbox-core/node"
 import { labelNames, Provisioner, type ProvisionIntent, type WorkspaceSource } from "@org/sandbox-core/Provisioner"
 import { instanceName, intentKey, Spec } from "@org/sandbox-core/Session"
 import * as LocalProvisioner from "@org/sandbox-provider-local/LocalProvisioner"
 import { Effect, FileSystem, Layer, Stream } from "effect"
+
+setFlagsFromString("--expose-gc")
+const collectGarbage: () => void = runInNewContext("gc")
+
+/** The bytes of all buffers that somebody still refers to. */
+export const heldBuffers = () => {
+  collectGarbage()
+  return process.memoryUsage().arrayBuffers
+}
 
 /** The provider over a directory, with everything that it needs. */
 export const layerAt = (base: string) =>

@@ -1,5 +1,4 @@
-import { SandboxError } from "@org/sandbox-core"
-import { cp as program } from "@org/sandbox-core/programs/cp"
+import { cp as program, SandboxError } from "@org/sandbox-core"
 import { Effect, Stdio, Stream } from "effect"
 import { Argument, Command } from "effect/cli"
 import { note, write } from "../Output.ts"

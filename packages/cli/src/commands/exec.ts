@@ -27,7 +27,7 @@ const toggle = (name: string, alias: string, what: string) =>
 export const exec = Command.make(
   "exec",
   {
-    words: Argument.String("session] -- [command").pipe(
+    words: Argument.String("session> -- <command").pipe(
       Argument.withDescription(
         "The session, that of the current directory when absent; behind two dashes the command and its arguments, which no shell reads"
       ),

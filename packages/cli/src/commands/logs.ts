@@ -1,4 +1,4 @@
-import { logLines, logs as program, type SandboxError } from "@org/sandbox-core"
+import { logs as program, type SandboxError } from "@org/sandbox-core"
 import { Cause, Duration, Effect, Option, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
@@ -7,7 +7,7 @@ import { Quit, write } from "../Output.ts"
 import { perform, root } from "../root.ts"
 
 type Logs = Effect.Success<ReturnType<typeof program>>
-type Line = Stream.Success<ReturnType<typeof logLines<never, never>>>
+type Line = Stream.Success<Logs["lines"]>
 
 export const logs = Command.make(
   "logs",
@@ -51,10 +51,7 @@ export const logs = Command.make(
         })
         yield* show(found)
       })
-      yield* Effect.catchCause(perform(reading), (cause) =>
-        // whoever stops reading has undone nothing, and need not be told
-        Cause.hasInterruptsOnly(cause) ? Effect.fail(new Quit({ code: 130 })) : Effect.failCause(cause)
-      )
+      yield* Effect.catchCause(perform(reading), stopped)
     })
 ).pipe(
   Command.withDescription(
@@ -67,24 +64,26 @@ export const logs = Command.make(
   ])
 )
 
+/** Whoever stops reading has undone nothing, and need not be told. */
+const stopped = <E>(cause: Cause.Cause<E>): Effect.Effect<never, E | Quit> =>
+  Cause.hasInterruptsOnly(cause) ? Effect.fail(new Quit({ code: 130 })) : Effect.failCause(cause)
+
 type Shown = Effect.Effect<void, SandboxError.SandboxError>
 
 const asItIs = ({ output }: Logs): Shown => Stream.runForEach(output, ({ bytes }) => write(process.stdout, bytes))
 
 const lineFeed = new Uint8Array([10])
 
-const prefixed = ({ output, services }: Logs): Shown => {
+const prefixed = ({ lines, services }: Logs): Shown => {
   const width = Math.max(...services.map(({ length }) => length))
-  return Stream.runForEach(logLines(output), ({ bytes, service }) =>
+  return Stream.runForEach(lines, ({ bytes, service }) =>
     write(process.stdout, Buffer.concat([Buffer.from(`${service.padEnd(width)} | `), bytes, lineFeed]))
   )
 }
 
-const objects = ({ output }: Logs): Shown => {
+const objects = ({ lines }: Logs): Shown => {
   let seq = 0
-  return Stream.runForEach(logLines(output), (line) =>
-    write(process.stdout, `${JSON.stringify(object(line, seq++))}\n`)
-  )
+  return Stream.runForEach(lines, (line) => write(process.stdout, `${JSON.stringify(object(line, seq++))}\n`))
 }
 
 /** Bytes that are no text travel beside what can be shown of them. */

@@ -1,4 +1,4 @@
-import { shell as program } from "@org/sandbox-core/programs/shell"
+import { shell as program } from "@org/sandbox-core"
 import { Effect } from "effect"
 import { Command } from "effect/cli"
 import * as args from "../arguments.ts"

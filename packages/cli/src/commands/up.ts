@@ -1,17 +1,27 @@
-import { up as program, SandboxError } from "@org/sandbox-core"
-import { Config, Effect, Option } from "effect"
+import { Ledger, Principal, up as program, SandboxError } from "@org/sandbox-core"
+import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
+import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import * as Render from "../Render.ts"
-import { answer } from "../root.ts"
+import { performConfigured, root, type Services } from "../root.ts"
+
+const text = (name: string, description: string, metavar = "text") =>
+  Flag.String(name).pipe(Flag.withDescription(description), Flag.withMetavar(metavar), Flag.optional)
+
+const many = (name: string, description: string, metavar: string) =>
+  Flag.String(name).pipe(Flag.withDescription(description), Flag.withMetavar(metavar), Flag.atLeast(0))
+
+const toggle = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
 
 export const up = Command.make(
   "up",
   {
     repository: Argument.String("repository").pipe(
-      Argument.withDescription("A path of a git repository, or its URL"),
-      Argument.withDefault(".")
+      Argument.withDescription("A path of a git repository, or its URL; that of the configuration, or the one here, when absent"),
+      Argument.optional
     ),
     branch: Flag.String("branch").pipe(
       Flag.withAlias("b"),
@@ -22,6 +32,7 @@ export const up = Command.make(
       Flag.withDescription("Create the branch from this branch, tag or commit if it does not exist"),
       Flag.optional
     ),
+    depth: Flag.Int("depth").pipe(Flag.withDescription("Not supported: clones are whole"), Flag.optional),
     name: Flag.String("name").pipe(
       Flag.withAlias("n"),
       Flag.withDescription("The session's name; <repository>-<branch> when absent"),
@@ -29,37 +40,78 @@ export const up = Command.make(
     ),
     provider: Flag.String("provider").pipe(
       Flag.withAlias("p"),
-      Flag.withDescription(`Where it runs: ${Object.keys(builtin).join(", ")} (SANDBOX_PROVIDER)`),
+      Flag.withDescription(
+        `Where it runs: ${Object.keys(builtin).join(", ")}, or a provider of the configuration (SANDBOX_PROVIDER)`
+      ),
       Flag.optional
     ),
+    profile: text("profile", "The profile of the configuration that the box is made from", "name"),
+    image: text("image", "The image that the box is made from", "image"),
+    cpus: Flag.Finite("cpus").pipe(Flag.withDescription("Virtual CPUs of the box"), Flag.optional),
+    memory: Flag.String("memory").pipe(
+      Flag.withDescription("Memory of the box: 512m, 8g"),
+      Flag.withMetavar("size"),
+      Flag.optional
+    ),
+    services: many("services", "Only these services of the configuration, joined by commas", "names"),
+    skip: many("skip", "All services of the configuration but these, joined by commas", "names"),
+    port: many("port", "Take this port as it is, whatever the slot; may be repeated", "name=n"),
+    secret: many(
+      "secret",
+      "A secret from a variable of this host, or from a file; never its value. May be repeated",
+      "NAME[=env:X|file:P]"
+    ),
+    reuseWorktree: toggle("reuse-worktree", "Take over the worktree that has the branch already; it is never removed"),
+    noInheritEnv: toggle("no-inherit-env", "Leave the configuration's inherit_env out"),
+    trustConfig: toggle("trust-config", "Accept the repository's sandbox.yaml as it is now, and go on"),
+    open: toggle("open", "Open the primary service's page once the session is ready"),
     ...args.request
   },
-  ({ base, branch, clientRequestId, name, provider, repository, wait }) =>
+  (flags) =>
     Effect.gen(function* () {
-      const chosen = Option.getOrUndefined(provider) ?? (yield* fromEnvironment)
-      if (chosen === undefined) {
-        return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
-          message: "no provider was chosen",
-          nextStep: `choose one with --provider or SANDBOX_PROVIDER: ${Object.keys(builtin).join(", ")}`,
-          details: { field: "provider", registered: Object.keys(builtin) }
-        })
+      const { json, quiet } = yield* root
+      const provider = Option.getOrUndefined(flags.provider)
+      const set = (path: ReadonlyArray<string>, flag: string, value: Option.Option<unknown>) =>
+        [path, `--${flag}`, Option.getOrUndefined(value)] as const
+      const request = {
+        repository: Option.getOrUndefined(flags.repository),
+        flags: [
+          [["provider"], "--provider", provider],
+          set(["sandbox", "profile"], "profile", flags.profile),
+          set(["repo", "branch"], "branch", flags.branch),
+          set(["repo", "base"], "base", flags.base),
+          set(["repo", "depth"], "depth", flags.depth)
+        ] as const
       }
-      yield* answer(
-        program({
-          repository,
-          branch: Option.getOrUndefined(branch),
-          base: Option.getOrUndefined(base),
-          name: Option.getOrUndefined(name),
-          provider: chosen,
-          clientRequestId: Option.getOrUndefined(clientRequestId),
-          wait
-        }),
-        Render.up
+      const bringUp = (
+        remote: { readonly quiet: boolean } | undefined,
+        first: Effect.Effect<void, SandboxError.SandboxError, Services> = Effect.void
+      ) =>
+        performConfigured({
+          load: { ...request, remote },
+          before: (loaded) =>
+            Effect.gen(function* () {
+              const { prepare } = yield* Effect.promise(() => import("../config/prepare.ts"))
+              return yield* prepare(loaded, flags)
+            }),
+          program: ({ options, warnings }) =>
+            Effect.gen(function* () {
+              yield* first
+              const result = yield* program(options)
+              return { ...result, warnings: [...warnings, ...result.warnings] }
+            })
+        })
+      const result = yield* bringUp({ quiet }).pipe(
+        Effect.catchIf(
+          (error) => Option.isSome(flags.clientRequestId) && isUnread(error),
+          (error) => bringUp(undefined, answeredBefore(flags.clientRequestId, error))
+        )
       )
+      yield* Output.result(result, { json, human: Render.up })
     })
 ).pipe(
   Command.withDescription(
-    "Bring up a session: a repository at a branch, in a sandbox of its own, ready to work in. A name that is held is refused with the command that goes on with its holder."
+    "Bring up a session: a repository at a branch, in a sandbox of its own, ready to work in. What it runs beside the checkout says the repository's sandbox.yaml. A name that is held is refused with the command that goes on with its holder."
   ),
   Command.withShortDescription("Bring up a new session"),
   Command.withExamples([
@@ -71,7 +123,17 @@ export const up = Command.make(
   ])
 )
 
-const fromEnvironment = Effect.map(
-  Effect.orDie(Effect.option(Config.NonEmptyString("SANDBOX_PROVIDER"))),
-  Option.getOrUndefined
-)
+/** The repository's file could not be had, and may be another time. */
+const isUnread = (error: SandboxError.SandboxError): boolean =>
+  error.retryable && error.operationId === null && SandboxError.hasCode("ERR_REPO_UNRESOLVED", "ERR_WORKSPACE_FAILED")(error)
+
+/** What was answered once is answered again without the repository. */
+const answeredBefore = Effect.fnUntraced(function* (
+  clientRequestId: Option.Option<string>,
+  error: SandboxError.SandboxError
+) {
+  const ledger = yield* Ledger.Ledger
+  const owner = yield* Principal.Principal
+  const key = { owner, verb: "up", clientRequestId: Option.getOrElse(clientRequestId, () => "") }
+  if (Option.isNone(yield* ledger.request(key))) return yield* error
+})

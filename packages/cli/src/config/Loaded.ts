@@ -1,5 +1,5 @@
 /** What a command runs with: types alone, so that a command without configuration loads nothing for it. */
-import type { Provisioner, Provisioners, SandboxError } from "@org/sandbox-core"
+import type { Provisioner, Provisioners } from "@org/sandbox-core"
 import type * as Configuration from "@org/sandbox-core/Configuration"
 import type * as Trust from "@org/sandbox-core/Trust"
 import type { Layer } from "effect"
@@ -12,6 +12,8 @@ export interface Request {
   readonly repository?: string | undefined
   /** Also look into a repository that is not on this host, and say so. */
   readonly remote?: { readonly quiet: boolean } | undefined
+  /** The repository's own file is meant, whatever file the user chose instead of it. */
+  readonly ownOnly?: boolean | undefined
   /** Values of flags, with the key that each of them sets and the flag's name. */
   readonly flags?: ReadonlyArray<readonly [path: ReadonlyArray<string>, flag: string, value: unknown]> | undefined
 }
@@ -29,5 +31,3 @@ export interface Loaded {
   /** Times, sizes and credentials of the programs. */
   readonly settings: Layer.Layer<never>
 }
-
-export type LoadError = SandboxError.SandboxError

@@ -1,13 +1,16 @@
 /** Everything that says how a command behaves, gathered from files, variables and flags. */
 import { Git, Repository } from "@org/sandbox-core"
 import * as Configuration from "@org/sandbox-core/Configuration"
-import { Config, Effect, Layer, Path } from "effect"
+import { Config, Effect, Layer, Option, Path } from "effect"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import * as environment from "./environment.ts"
 import * as files from "./files.ts"
 import type { Loaded, Request } from "./Loaded.ts"
 import * as registered from "./registered.ts"
+
+/** A request in an environment. */
+type Asked = Request & { readonly variables: environment.Variables }
 
 /** Where a project's file comes from, and which repository is meant. */
 interface Project {
@@ -18,7 +21,7 @@ interface Project {
 }
 
 /** Loads the configuration. Fails with `ERR_CONFIG_INVALID` and everything that is wrong, or `ERR_CONFIG_MISSING`. */
-export const load = Effect.fnUntraced(function* (request: Request & { readonly variables: environment.Variables }) {
+export const load = Effect.fnUntraced(function* (request: Asked) {
   const path = yield* Path.Path
   const userFile = yield* files.userFile(request.variables)
   const user = userFile === undefined ? undefined : yield* files.read("user", userFile)
@@ -72,14 +75,18 @@ const flagLayer = (flags: NonNullable<Request["flags"]>): Configuration.Layer =>
 
 /** The project's file: the one the user chose, that of the working tree, or that of a remote branch. */
 const find = Effect.fnUntraced(function* <E, R>(
-  request: Parameters<typeof load>[0],
+  request: Asked,
   without: (source: Repository.Source | undefined) => Effect.Effect<Configuration.Effective, E, R>
 ) {
   const path = yield* Path.Path
-  const chosen = request.config ?? (request.variables["SANDBOX_CONFIG"] || undefined)
-  // what cannot be a repository is refused by the program, which keeps a record of it
+  const chosen = request.ownOnly === true ? undefined : (request.config ?? (request.variables["SANDBOX_CONFIG"] || undefined))
+  // what cannot be a repository is refused by the program; a shell may stand in a directory that was removed
+  const cwd = Option.liftThrowable(path.resolve)(".")
   const parsed = (input: string) =>
-    Effect.orElseSucceed(Repository.parse(input, path.resolve(".")), () => undefined)
+    Option.match(cwd, {
+      onNone: () => Effect.succeed(undefined),
+      onSome: (cwd) => Effect.orElseSucceed(Repository.parse(input, cwd), () => undefined)
+    })
   const found = (
     source: Repository.Source | undefined,
     layer: files.FileLayer | undefined,

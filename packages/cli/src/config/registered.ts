@@ -27,7 +27,7 @@ export const layer = (
           [...names].map((name) => {
             const own = Object.hasOwn(providers, name) ? providers[name] : undefined
             const use = own?.use ?? name
-            const folder = loaded.folderOf(["providers", name, "use"]) ?? paths.resolve(".")
+            const folder = loaded.folderOf(["providers", name, "use"]) ?? "."
             const registration = {
               use: Object.hasOwn(builtin, use) ? builtin[use]!.use : () => moduleOf(paths, use, folder),
               ...(own === undefined ? {} : { options: own.options })

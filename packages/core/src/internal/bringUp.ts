@@ -29,7 +29,7 @@ export const bringUp = Effect.fnUntraced(function* (
   const before = yield* held.row
   const { setup } = before
   if (setup === null) return { endpointUrl: null, envFile: null } satisfies Standing
-  const inherited = yield* held.phase("inherit", inherit.files(held, backend, ref))
+  const inherited = setup.inheritEnv.length === 0 ? {} : yield* held.phase("inherit", inherit.files(held, backend, ref))
   const { ports, release } = yield* placePorts(held, backend, ref)
   const row = yield* held.row
   const kept = yield* environment.read(backend, row)

@@ -1,5 +1,5 @@
 /** Hooks: the project's own commands at five moments of a session's life. */
-import { Duration, Effect, Path, Stream } from "effect"
+import { Duration, Effect, Fiber, Path, Stream } from "effect"
 import type { Held } from "../Claim.ts"
 import { boxMarker, end } from "../Processes.ts"
 import * as Progress from "../Progress.ts"
@@ -62,8 +62,13 @@ export const inBox = Effect.fnUntraced(function* (
       env: { ...all(environment), ...documented(row, name) }
     })
     const decoder = { 1: new TextDecoder(), 2: new TextDecoder() }
-    yield* Stream.runForEach(handle.output, ({ bytes, fd }) => say(decoder[fd].decode(bytes, { stream: true })))
-    return (yield* handle.exit).code
+    const output = yield* Effect.forkScoped(
+      Stream.runForEach(handle.output, ({ bytes, fd }) => say(decoder[fd].decode(bytes, { stream: true })))
+    )
+    const { code } = yield* handle.exit
+    // what it left running may hold the output open; that ends with the scope
+    yield* Effect.timeoutOption(Effect.exit(Fiber.join(output)), hostCommand.drain)
+    return code
   }).pipe(
     Effect.scoped,
     Effect.mapError((error) => failed(name, `could not be run: ${error.message}`, null))

@@ -1,10 +1,13 @@
 /** Programs that run on this host for the user: hooks in a repository. */
-import { Effect, type PlatformError, Stream } from "effect"
+import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { grace, Processes } from "../Processes.ts"
 
 /** Ours, and nobody's business in a hook: the ledger's URL may hold a password. */
 const isOurs = (name: string): boolean => name.startsWith("SANDBOX_") || name === "GITHUB_TOKEN"
+
+/** How long the rest of what a command wrote is waited for once it has ended. */
+export const drain = Duration.millis(250)
 
 /**
  * Runs a command in a process group of its own and answers its exit code; none when a signal ended it. Interrupted, it ends
@@ -30,6 +33,11 @@ export const run = Effect.fnUntraced(function* (options: {
   )
   const listen = (stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
     Stream.runForEach(Stream.decodeText(stream), options.onOutput)
-  yield* Effect.all([listen(handle.stdout), listen(handle.stderr)], { concurrency: "unbounded" })
-  return yield* Effect.orElseSucceed(Effect.map(handle.exitCode, Number), () => undefined)
+  const output = yield* Effect.forkScoped(
+    Effect.all([listen(handle.stdout), listen(handle.stderr)], { concurrency: "unbounded" })
+  )
+  const code = yield* Effect.orElseSucceed(Effect.map(handle.exitCode, Number), () => undefined)
+  // what it left running may hold the output open; that ends with the scope
+  yield* Effect.timeoutOption(Effect.exit(Fiber.join(output)), drain)
+  return code
 }, Effect.scoped)

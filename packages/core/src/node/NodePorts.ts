@@ -170,17 +170,19 @@ const accepts = Effect.fnUntraced(function* (port: number) {
 const statusAt = (url: URL, host: string): Effect.Effect<number | undefined> =>
   Effect.callback((resume) => {
     const request = get(
-      // The limit is for the whole answer: a body without end is let go of with it.
       {
         host,
         port: url.port,
         path: `${url.pathname}${url.search}`,
-        headers: { host: url.host },
+        // Whoever closes a connection first keeps its port busy for a minute: that must not be the service.
+        headers: { host: url.host, connection: "keep-alive" },
         agent: false,
+        // For the whole answer: a body without end is let go of with it.
         signal: AbortSignal.timeout(patience)
       },
       (response) => {
-        response.on("error", () => {}).resume()
+        response.on("error", () => {}).on("end", () => request.destroy())
+        response.resume()
         resume(Effect.succeed(response.statusCode))
       }
     )

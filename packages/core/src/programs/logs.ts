@@ -29,8 +29,10 @@ export interface Logs {
   readonly name: string
   /** Whose logs are shown, in order. */
   readonly services: ReadonlyArray<string>
-  /** What was written, byte for byte, roughly in the order in which it was. Run it once. */
+  /** What was written, byte for byte, roughly in the order in which it was. */
   readonly output: Stream.Stream<LogChunk, SandboxError.SandboxError>
+  /** The same by lines, the last ones also without an end. */
+  readonly lines: Stream.Stream<LogLine, SandboxError.SandboxError>
 }
 
 /**
@@ -54,17 +56,12 @@ export const logs = Effect.fn("logs")(function* (options: LogsOptions) {
     env: { LC_ALL: "C" }
   })
   const plan = logPlan.plan(logPlan.parseSurvey(survey), { since: since === undefined ? undefined : since / 1000 })
-  const result: Logs = {
-    sessionId: session.id,
-    name: session.name,
-    services,
-    output: Stream.suspend(() => read(backend, session, { plan, follow }))
-  }
+  const output = read(backend, session, { plan, follow })
+  const result: Logs = { sessionId: session.id, name: session.name, services, output, lines: byLines(output) }
   return result
 })
 
-/** The lines of what was written, each with its command and without its line feed, the last ones also without an end. */
-export const logLines = <E, R>(output: Stream.Stream<LogChunk, E, R>): Stream.Stream<LogLine, E, R> =>
+const byLines = <E>(output: Stream.Stream<LogChunk, E>): Stream.Stream<LogLine, E> =>
   Stream.suspend(() => {
     const { push, rest } = liner()
     return Stream.concat(
