@@ -42,7 +42,7 @@ const plant = (directory: string) => {
 
 /** A plain `sandbox` whose most used memory is said on stderr, in MiB. */
 const measured = Effect.fnUntraced(function* (w: World, ...args: ReadonlyArray<string>) {
-  const script = 'process.on("exit",()=>process.stderr.write(`peak=${process.resourceUsage().maxRSS}\\n`))'
+  const script = 'process.on("exit", () => process.stderr.write("peak=" + process.resourceUsage().maxRSS + "\\n"))'
   const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
   const { code, stderr } = yield* w.run(args, { env })
   assert.strictEqual(code, 0, stderr)
@@ -55,7 +55,7 @@ describe.concurrent("cp", () => {
       const w = yield* session
       const mine = join(w.directory, "mine")
       plant(mine)
-      const there = (yield* w.sandbox("cp", mine, "app:", "--json")).json()
+      const there: unknown = (yield* w.sandbox("cp", mine, "app:", "--json")).json()
       assert.deepEqual(there, { ok: true, session_id: w.id, bytes: 70_014, files: 5, warnings: [] })
       assert.strictEqual(listing(join(w.work, "mine")), listing(mine))
       const back = yield* w.sandbox("cp", "app:mine", "back")
@@ -90,7 +90,7 @@ describe.concurrent("cp", () => {
       fs.mkdirSync(join(w.work, "again"))
       const sent = yield* w.start(["cp", "-", "app:again", "--json"], { stdin: "open" })
       sent.stdin!.end(packed)
-      assert.deepInclude((yield* sent.ended).json(), { ok: true, files: 5 })
+      assert.deepInclude(JSON.parse((yield* sent.ended).stdout), { ok: true, files: 5 })
       assert.strictEqual(listing(join(w.work, "again", "tree")), listing(join(w.work, "tree")))
       const noise = yield* w.run(["cp", "-", "app:again", "--json"], { stdin: "x".repeat(2000) })
       assert.include(assertFailure(noise, "ERR_INVALID_ARGUMENT").cause, "no tar archive")

@@ -9,7 +9,7 @@ import { Effect, type Scope } from "effect"
 import { assertErrorObject } from "./support/contract.ts"
 import { eventually, type Outcome, remains, type World, world } from "./support/sandbox.ts"
 
-const main = process.env["SANDBOX_TEST_MAIN"] ?? fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url))
+const main = fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url))
 
 interface Screen {
   readonly type: (text: string) => void

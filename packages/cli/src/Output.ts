@@ -47,6 +47,12 @@ export const errorObject = (error: SandboxError.SandboxError): Record<string, un
   ...(error.details === undefined ? {} : { details: toWire(error.details) })
 })
 
+/** The end of what a program wrote, where that is why something failed. */
+const quoted = ({ details }: SandboxError.SandboxError): ReadonlyArray<string> => {
+  const output = details?.["output"]
+  return typeof output === "string" && output !== "" ? output.split("\n").map((line) => `  | ${line}`) : []
+}
+
 /** A failure, on stdout as JSON or on stderr for a person; on stderr in any case when stdout is closed. */
 export const failure = (error: SandboxError.SandboxError, json: boolean): Effect.Effect<void> => {
   const object = `${JSON.stringify(errorObject(error))}\n`
@@ -54,7 +60,7 @@ export const failure = (error: SandboxError.SandboxError, json: boolean): Effect
     return Effect.catch(write(process.stdout, object), () => Effect.ignore(write(process.stderr, object)))
   }
   if (json) return Effect.ignore(write(process.stderr, object))
-  return note(
-    `error: ${error.message}\n  ${error.code}${error.replayed === true ? " (replayed)" : ""}\n  next: ${error.nextStep}`
-  )
+  const code = `${error.code}${error.replayed === true ? " (replayed)" : ""}`
+  const lines = [`error: ${error.message}`, ...quoted(error), `  ${code}`, `  next: ${error.nextStep}`]
+  return note(lines.join("\n"))
 }

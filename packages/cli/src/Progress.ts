@@ -13,14 +13,6 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
 
 const noteworthy = 5000
 
-/** Whole lines of what a hook writes, each with where it is from; its last one may lack its end. */
-const lines = (source: string, text: string, say: (line: string) => Effect.Effect<void>) =>
-  Effect.forEach(
-    text.replace(/\n$/, "").split("\n"),
-    (line) => (text === "" ? Effect.void : say(`  ${source} | ${line}`)),
-    { discard: true }
-  )
-
 /** Listens to programs. `quiet` keeps warnings and drops the rest. */
 export const layer = (options: {
   readonly quiet: boolean
@@ -31,17 +23,25 @@ export const layer = (options: {
     Progress.Progress,
     Effect.gen(function* () {
       const running = yield* Ref.make<Running | undefined>(undefined)
+      /** What a hook has begun to write and not ended with a line break. */
+      const begunLine = yield* Ref.make("")
       const dim = (text: string) => (options.color ? `\x1b[2m${text}\x1b[22m` : text)
       const clear = options.terminal ? "\r\x1b[2K" : ""
       const draw = (text: string) => Effect.ignore(write(process.stderr, `\r\x1b[2K${text}`))
+      const quote = (source: string, line: string) => note(`${clear}${dim(`  ${source} | ${line}`)}`)
       if (options.terminal && !options.quiet) yield* Effect.forkScoped(tick(running, draw, dim))
 
       return (event) =>
         Effect.gen(function* () {
           if (event.type === "warning") return yield* note(`${clear}warning: ${event.message}`)
           if (options.quiet) return
-          if (event.type === "output")
-            return yield* lines(event.source, event.text, (line) => note(`${clear}${dim(line)}`))
+          if (event.type === "output") {
+            const lines = ((yield* Ref.get(begunLine)) + event.text).split("\n")
+            yield* Ref.set(begunLine, lines.pop() ?? "")
+            return yield* Effect.forEach(lines, (line) => quote(event.source, line), { discard: true })
+          }
+          const rest = yield* Ref.getAndSet(begunLine, "")
+          if (rest !== "") yield* quote("", rest)
           const now = yield* Clock.currentTimeMillis
           const { phase, status, verb } = event
           if (status === "started") {

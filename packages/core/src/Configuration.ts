@@ -13,7 +13,7 @@ import { check, type Surroundings, withoutEffect } from "./Configuration/rules.t
 import * as SandboxError from "./SandboxError.ts"
 
 export type { Configuration } from "./Configuration/File.ts"
-export { formatPath, nearest, type Path, type ScalarKey, scalars, type Shape, shape } from "./Configuration/keys.ts"
+export { formatPath, nearest, type Path, type ScalarKey, type Shape, scalars, shape } from "./Configuration/keys.ts"
 export { type Layer, type LayerName, layerNames, type Origin, type Position } from "./Configuration/layers.ts"
 export { secretSource, settings, setup, spec } from "./Configuration/meaning.ts"
 export { type Declared, declared, nominal } from "./Configuration/ports.ts"
@@ -68,7 +68,12 @@ export const load = Effect.fnUntraced(function* (
   const moved = (flaw: Flaw): Flaw => ({ ...flaw, path: written(flaw.path) })
   const problems = [
     ...layers.flatMap(({ file, name, problems }) =>
-      (problems ?? []).map((problem) => ({ ...(file === undefined ? {} : { file }), ...problem, layer: name, path: "" }))
+      (problems ?? []).map((problem) => ({
+        ...(file === undefined ? {} : { file }),
+        ...problem,
+        layer: name,
+        path: ""
+      }))
     ),
     ...flaws.map(placed),
     ...[...rules.problems, ...links]
@@ -145,7 +150,10 @@ export const shown = ({ configuration }: Effective): Readonly<Record<string, unk
     services: (services ?? []).map((service) => ({ ...service, env: mask(service.env) })),
     env: mask(env),
     providers: Object.fromEntries(
-      Object.entries(providers ?? {}).map(([name, provider]) => [name, { ...provider, options: mask(provider.options) }])
+      Object.entries(providers ?? {}).map(([name, provider]) => [
+        name,
+        { ...provider, options: mask(provider.options) }
+      ])
     )
   }
 }

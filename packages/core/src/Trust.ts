@@ -92,8 +92,7 @@ export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>
   })
 }
 
-const quoted = (path: string): string =>
-  /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
+const quoted = (path: string): string => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`)
 
 export const isAccepted = Effect.fnUntraced(function* ({ digest, file }: Claimed) {
   const { files } = yield* read

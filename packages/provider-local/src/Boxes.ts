@@ -14,7 +14,10 @@ import { codeOf, type Problem, Refused } from "./LocalError.ts"
 export class Checkout extends Schema.Class<Checkout>("@org/sandbox-provider-local/Checkout")({
   /** Anything but `placed` is unfinished, and holds no work of anybody. */
   state: Schema.Literals(["placing", "placed", "removing"]),
-  kind: Schema.Literals(["worktree", "clone"]),
+  /** `adopted`: a worktree of the user's own, which is never removed. */
+  kind: Schema.Literals(["worktree", "clone", "adopted"]),
+  /** Where an adopted one is; any other is in the directory of its box. */
+  path: Schema.optionalKey(Schema.String),
   repository: Schema.String,
   /** The branch that it was placed on; null until it was. */
   branch: Schema.NullOr(Schema.String),

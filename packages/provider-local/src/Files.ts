@@ -44,24 +44,23 @@ export const read = (place: Place, target: string): Stream.Stream<Uint8Array, Pr
  * First aside, where the archive finds nothing that could lead it astray, and then moved: an archive that is damaged, or
  * that names a place outside of the directory, changes nothing.
  */
-export const write = Effect.fnUntraced(function* (
-  place: Place,
-  directory: string,
-  archive: Stream.Stream<Uint8Array>
-) {
+export const write = Effect.fnUntraced(function* (place: Place, directory: string, archive: Stream.Stream<Uint8Array>) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const target = path.resolve(place.base, directory)
-  const info = yield* fs.stat(target).pipe(
-    Effect.catchReason("PlatformError", "NotFound", () => missing(`There is no directory ${directory} in the box.`))
-  )
+  const info = yield* fs
+    .stat(target)
+    .pipe(
+      Effect.catchReason("PlatformError", "NotFound", () => missing(`There is no directory ${directory} in the box.`))
+    )
   if (info.type !== "Directory") {
     return yield* new Refused({ reason: "Invalid", message: `${directory} is not a directory.` })
   }
   // A move is one step only within one file system.
   const near = (yield* fs.stat(place.aside)).dev === info.dev ? place.aside : target
-  const staging = yield* Effect.acquireRelease(fs.makeTempDirectory({ directory: near, prefix: ".incoming-" }), (made) =>
-    Effect.ignore(fs.remove(made, { recursive: true, force: true }), { log: "Warn" })
+  const staging = yield* Effect.acquireRelease(
+    fs.makeTempDirectory({ directory: near, prefix: ".incoming-" }),
+    (made) => Effect.ignore(fs.remove(made, { recursive: true, force: true }), { log: "Warn" })
   )
   const tar = yield* start(["-x", "-p", "--no-same-owner", "-f", "-", "-C", staging], archive)
   const [said, code] = yield* Effect.all([tail(tar.stderr), tar.exitCode, Stream.runDrain(tar.stdout)], {

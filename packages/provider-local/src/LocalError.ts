@@ -29,7 +29,8 @@ export type Problem = Refused | TarFailed | PlatformError.PlatformError | GitErr
 export const classify =
   (operation: string) =>
   (problem: Problem): ProvisionerError => {
-    const outcome: Outcome = turnedDown.includes(problem._tag) || looking.includes(operation) ? "not_applied" : "unknown"
+    const outcome: Outcome =
+      turnedDown.includes(problem._tag) || looking.includes(operation) ? "not_applied" : "unknown"
     const message =
       problem._tag === "ProcessesLeft"
         ? `The processes ${problem.pids.join(", ")} of the box do not end, even when killed.`

@@ -20,6 +20,7 @@ import { Context, Effect, FileSystem, Layer, Path, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import * as Boxes from "./Boxes.ts"
 import * as Exec from "./Exec.ts"
+import * as Files from "./Files.ts"
 import { classify, type Problem, provider, Refused } from "./LocalError.ts"
 import * as Worktree from "./Worktree.ts"
 
@@ -64,13 +65,44 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
       )
     })
 
-  const workOf = (box: Boxes.Box) => Effect.map(Boxes.directory(box.key), (directory) => path.join(directory, "work"))
+  const ownWorkOf = (box: Boxes.Box) =>
+    Effect.map(Boxes.directory(box.key), (directory) => path.join(directory, "work"))
+
+  const workOf = (box: Boxes.Box) =>
+    box.checkout?.path === undefined ? ownWorkOf(box) : Effect.succeed(box.checkout.path)
+
+  /** Where commands run and relative paths begin: the checkout, or the directory of a box that has none. */
+  const baseOf = Effect.fnUntraced(function* (box: Boxes.Box) {
+    const work = yield* workOf(box)
+    return (yield* (yield* FileSystem.FileSystem).exists(work)) ? work : yield* Boxes.directory(box.key)
+  })
+
+  const filesOf = Effect.fnUntraced(function* (ref: InstanceRef) {
+    const box = yield* present(ref)
+    return { base: yield* baseOf(box), aside: yield* Boxes.directory(box.key) } satisfies Files.Place
+  })
 
   const placeOf = Effect.fnUntraced(function* (box: Boxes.Box) {
     const record: Worktree.Place["record"] = (checkout) =>
       Effect.flatMap(Boxes.read(box.key), (now) => Boxes.update((now ?? box).with({ checkout })))
-    return { key: box.key, path: yield* workOf(box), checkout: box.checkout, record } satisfies Worktree.Place
+    return {
+      key: box.key,
+      path: yield* ownWorkOf(box),
+      checkout: box.checkout,
+      record,
+      holder: holderOf(box)
+    } satisfies Worktree.Place
   })
+
+  /** The other box whose checkout is at a path. */
+  const holderOf = (box: Boxes.Box) =>
+    Effect.fnUntraced(function* (target: string) {
+      for (const entry of yield* Boxes.all) {
+        if (!("box" in entry) || entry.box.key === box.key || entry.box.checkout === null) continue
+        if ((yield* Worktree.realPath(yield* workOf(entry.box))) === target) return entry.box.key
+      }
+      return undefined
+    })
 
   const halt = Effect.fnUntraced(function* (box: Boxes.Box) {
     // First nothing may be started any more, then what was started ends: a killed halt is taken up again, not forgotten.
@@ -96,6 +128,21 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     return refOf(existing ?? (yield* Boxes.create(box)))
   })
 
+  /** What carries the mark of a key that has no box: it was started before the box was made, or outlived it. */
+  const endStrays = Effect.fnUntraced(function* (key: string) {
+    const { marked } = yield* Processes.Processes
+    if ((yield* marked(`${Processes.boxMarker}=${key}`)).length === 0) return
+    const end = Effect.flatMap(Boxes.read(key), (box) =>
+      box === undefined ? Processes.end(Processes.boxMarker, key) : Effect.void
+    )
+    yield* Boxes.locked(key)(end)
+  })
+
+  const stop = Effect.fnUntraced(function* (ref: InstanceRef) {
+    yield* change(ref, halt)
+    yield* endStrays(ref.key)
+  })
+
   const destroy = Effect.fnUntraced(function* (target: InstanceRef | string) {
     yield* change(target, (box) =>
       Effect.gen(function* () {
@@ -104,15 +151,13 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
         yield* Boxes.remove(box.key)
       })
     )
+    yield* endStrays(typeof target === "string" ? target : target.key)
     yield* Boxes.sweep
   })
 
   const exec = Effect.fnUntraced(function* (ref: InstanceRef, request: ExecRequest) {
     const box = yield* running(ref)
-    const work = yield* workOf(box)
-    const fs = yield* FileSystem.FileSystem
-    const directory = (yield* fs.exists(work)) ? work : path.dirname(work)
-    const handle = yield* Exec.start(box, directory, request)
+    const handle = yield* Exec.start(box, yield* baseOf(box), request)
     // A halt that began meanwhile may have looked for processes before this one was there.
     yield* Effect.tapError(running(ref), () => handle.kill("SIGKILL"))
     return handle
@@ -130,7 +175,16 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     haltIsTerminal: false,
     scope: Effect.succeed(machine),
     hostPorts: true,
-    endpoint: (_, port) => Effect.succeed(`http://127.0.0.1:${port}`),
+    endpoint: (ref, port) =>
+      member(
+        "endpoint",
+        Effect.andThen(
+          present(ref),
+          Number.isInteger(port) && port > 0 && port < 65_536
+            ? Effect.succeed(`http://127.0.0.1:${port}`)
+            : new Refused({ reason: "Invalid", message: `There is no port ${port}.` })
+        )
+      ),
     preflight: (spec) => member("preflight", preflight(spec)),
     provision: (intent) => member("provision", provision(intent)),
     find: (key) =>
@@ -151,7 +205,7 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
             : { _tag: box.status }
         })
       ),
-    stop: (ref) => member("stop", change(ref, halt)),
+    stop: (ref) => member("stop", stop(ref)),
     start: (ref) =>
       member(
         "start",
@@ -177,6 +231,18 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
         })
       ),
     exec: (ref, request) => member("exec", exec(ref, request)),
+    files: {
+      read: (ref, target) =>
+        Stream.unwrap(Effect.map(filesOf(ref), (place) => Files.read(place, target))).pipe(
+          Stream.mapError(classify("files.read")),
+          Stream.provideContext(services)
+        ),
+      write: (ref, directory, archive) =>
+        member(
+          "files.write",
+          Effect.flatMap(filesOf(ref), (place) => Files.write(place, directory, archive))
+        )
+    },
     workspace: {
       attach: (ref, source) =>
         member(

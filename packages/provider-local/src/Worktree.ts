@@ -1,5 +1,6 @@
 /**
- * Placing and removing the checkout of a box: a worktree of a local repository, or a clone of a remote one.
+ * Placing and removing the checkout of a box: a worktree of a local repository, or a clone of a remote one. A worktree of
+ * the user's own can be used instead; it is left alone.
  *
  * Everything is written down before git is asked for it, so that a second call knows what a killed one was about. The
  * caller holds the lock of the box; changes to a user's repository hold its lock too, each for one command.
@@ -17,11 +18,13 @@ import { isCheckedOut, isNoRepository, type Problem, Refused } from "./LocalErro
 /** A box, as far as its checkout goes. */
 export interface Place {
   readonly key: string
-  /** Where the checkout is, or will be. */
+  /** Where a checkout of the box's own is, or will be. */
   readonly path: string
   readonly checkout: Checkout | null
   /** Makes the state of the checkout durable. */
   readonly record: (checkout: Checkout | null) => Effect.Effect<void, Problem, BoxServices>
+  /** The key of another box whose checkout is at a real path. */
+  readonly holder: (path: string) => Effect.Effect<string | undefined, Problem, BoxServices>
 }
 
 /** Marks the git commands of one box, which may outlive a killed process of ours. */
@@ -34,11 +37,14 @@ export const attach = Effect.fn("Worktree.attach")(function* (place: Place, sour
   // What a killed removal had begun to remove is removed.
   if (place.checkout?.state === "removing") yield* detach(place)
   const before = place.checkout?.state === "removing" ? null : place.checkout
+  const there = yield* fs.exists(pathOf(place))
   if (before !== null && before.repository !== source.repository) {
     return yield* refused("Conflict", `The box has a checkout of ${before.repository}; detach that one first.`)
   }
-  if (before?.state === "placed" && (yield* fs.exists(place.path))) return yield* kept(place, before)
-  if (before !== null) yield* clear(place, before)
+  if (before?.state === "placed" && there) return yield* kept(place, before)
+  if (before !== null && before.kind !== "adopted") yield* clear(place, before)
+  const adopted = source.reuse === true ? yield* adopt(place, source) : undefined
+  if (adopted !== undefined) return placement(place, adopted, adopted.branch)
   const kind = Repository.fromLocation(source.repository)._tag === "path" ? "worktree" : "clone"
   const start = new Checkout({
     state: "placing",
@@ -58,7 +64,8 @@ export const attach = Effect.fn("Worktree.attach")(function* (place: Place, sour
 export const status: (place: Place) => Effect.Effect<WorkspaceStatus, Problem, Git.GitServices | Path.Path> =
   Effect.fnUntraced(function* (place) {
     const fs = yield* FileSystem.FileSystem
-    const { checkout, path } = place
+    const { checkout } = place
+    const path = pathOf(place)
     if (checkout?.state !== "placed" || !(yield* fs.exists(path))) {
       return { present: false, dirtyFiles: 0, unpublishedCommits: 0 }
     }
@@ -66,10 +73,10 @@ export const status: (place: Place) => Effect.Effect<WorkspaceStatus, Problem, G
     const changed = yield* git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     // The branches of a worktree are the user's own; only a detached HEAD can hold what they have not.
     const commits =
-      checkout.kind === "worktree"
+      checkout.kind !== "clone"
         ? yield* git("rev-list", "--count", "HEAD", "--not", "--branches", "--tags", "--remotes")
         : yield* git("rev-list", "--count", "HEAD", "--branches", "--not", "--remotes=origin")
-    const stashes = checkout.kind === "worktree" ? "" : yield* git("stash", "list", "--format=%H")
+    const stashes = checkout.kind !== "clone" ? "" : yield* git("stash", "list", "--format=%H")
     const dirtyFiles = changed.split("\0").length - 1
     return { present: true, dirtyFiles, unpublishedCommits: Number(commits) + (stashes.split("\n").length - 1) }
   })
@@ -77,30 +84,64 @@ export const status: (place: Place) => Effect.Effect<WorkspaceStatus, Problem, G
 /**
  * Removes the checkout and verifies that it is gone, then the branch that was made for it, if nobody added to it.
  *
- * A worktree that its user has locked stays, with everything in it.
+ * A worktree that its user has locked stays, with everything in it. An adopted one is the user's, and is let go of.
  */
 export const detach = Effect.fn("Worktree.detach")(function* (place: Place) {
   const { checkout } = place
   if (checkout === null) return
+  if (checkout.kind === "adopted") return yield* place.record(null)
   yield* clear(place, checkout)
   if (checkout.created !== null) yield* removeBranch(checkout.repository, checkout.created)
   yield* place.record(null)
 })
 
+/** Where the checkout is. */
+const pathOf = ({ checkout, path }: Place) => checkout?.path ?? path
+
+/** Takes the worktree over that has the branch; undefined when none has it, or when the repository is not on this host. */
+const adopt = Effect.fnUntraced(function* (place: Place, source: WorkspaceSource) {
+  const fs = yield* FileSystem.FileSystem
+  const { branch, repository } = source
+  if (Repository.fromLocation(repository)._tag !== "path") return undefined
+  return yield* Effect.gen(function* () {
+    const found = (yield* worktrees(repository)).find((worktree) => worktree.branch === `refs/heads/${branch}`)
+    if (found === undefined || !(yield* fs.exists(found.path))) return undefined
+    const holder = yield* place.holder(yield* realPath(found.path))
+    if (holder !== undefined) {
+      return yield* refused(
+        "Conflict",
+        `The worktree ${found.path} of branch ${branch} is in use by the box ${holder}.`
+      )
+    }
+    const adopted = new Checkout({
+      state: "placed",
+      kind: "adopted",
+      path: found.path,
+      repository,
+      branch,
+      created: null,
+      warnings: []
+    })
+    yield* place.record(adopted)
+    return adopted
+    // With the lock, so that of two boxes that find the same one the second sees the first.
+  }).pipe(RepositoryLock.withLock(yield* RepositoryLock.fileOf(repository)))
+})
+
 const kept = Effect.fnUntraced(function* (place: Place, checkout: Checkout) {
   const args = ["symbolic-ref", "--quiet", "--short", "HEAD"]
-  const head = yield* Git.run(args, { cwd: place.path, env: ceiling(yield* Path.Path, place) })
+  const head = yield* Git.run(args, { cwd: pathOf(place), env: ceiling(yield* Path.Path, place) })
   if (head.code === 0) return placement(place, checkout, head.stdout.trim())
   if (head.code === 1) return placement(place, checkout, checkout.branch)
   return yield* refused(
     "Conflict",
-    `${place.path} is no longer a git checkout (${Git.failure(args, head).message}); repair it, or save what you need and destroy the session.`
+    `${pathOf(place)} is no longer a git checkout (${Git.failure(args, head).message}); repair it, or save what you need and destroy the session.`
   )
 })
 
 const placement = (place: Place, checkout: Checkout, branch: string | null): WorkspacePlacement => ({
   branch: branch ?? "HEAD",
-  path: place.path,
+  path: checkout.path ?? place.path,
   warnings: checkout.warnings
 })
 
@@ -233,18 +274,21 @@ const worktrees = Effect.fnUntraced(function* (repository: string) {
   })
 })
 
-/** The worktree at a path, which may be gone and may be reached through symbolic links. */
-const registration = Effect.fnUntraced(function* (repository: string, wanted: string) {
+/** A path without symbolic links on the way to it; what it names may be gone. */
+export const realPath = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const real = (file: string) =>
-    fs.realPath(path.dirname(file)).pipe(
-      Effect.map((parent) => path.join(parent, path.basename(file))),
-      Effect.orElseSucceed(() => file)
-    )
-  const target = yield* real(wanted)
+  return yield* fs.realPath(path.dirname(file)).pipe(
+    Effect.map((parent) => path.join(parent, path.basename(file))),
+    Effect.orElseSucceed(() => file)
+  )
+})
+
+/** The worktree at a path, which may be gone and may be reached through symbolic links. */
+const registration = Effect.fnUntraced(function* (repository: string, wanted: string) {
+  const target = yield* realPath(wanted)
   for (const worktree of yield* worktrees(repository)) {
-    if ((yield* real(worktree.path)) === target) return worktree
+    if ((yield* realPath(worktree.path)) === target) return worktree
   }
   return undefined
 })
@@ -268,10 +312,10 @@ const tipOf = Effect.fnUntraced(function* (repository: string, branch: string) {
 /** Git in the checkout, and never in a repository around it. */
 const inside = Effect.fnUntraced(function* (place: Place) {
   const env = ceiling(yield* Path.Path, place)
-  return (...args: ReadonlyArray<string>) => Git.output(args, { cwd: place.path, env })
+  return (...args: ReadonlyArray<string>) => Git.output(args, { cwd: pathOf(place), env })
 })
 
-const ceiling = (path: Path.Path, place: Place) => ({ GIT_CEILING_DIRECTORIES: path.dirname(place.path) })
+const ceiling = (path: Path.Path, place: Place) => ({ GIT_CEILING_DIRECTORIES: path.dirname(pathOf(place)) })
 
 const checkNames = Effect.fnUntraced(function* (source: WorkspaceSource) {
   const problem = Repository.checkBranch(source.branch) ?? Repository.checkBranch(source.fallbackBranch)

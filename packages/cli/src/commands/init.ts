@@ -18,7 +18,9 @@ export const init = Command.make(
     ),
     provider: Flag.String("provider").pipe(
       Flag.withAlias("p"),
-      Flag.withDescription(`Where sessions are to run: ${Object.keys(builtin).join(", ")}, or one of your own; local when absent`),
+      Flag.withDescription(
+        `Where sessions are to run: ${Object.keys(builtin).join(", ")}, or one of your own; local when absent`
+      ),
       Flag.withDefault("local")
     ),
     yes: Flag.Boolean("yes").pipe(
@@ -65,7 +67,11 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   if (!/^[a-z0-9][a-z0-9_-]*$/.test(flags.provider)) {
-    return yield* invalid("provider", `the provider ${JSON.stringify(flags.provider)} is no name of one`, `pass one of ${Object.keys(builtin).join(", ")}, or the name of your own`)
+    return yield* invalid(
+      "provider",
+      `the provider ${JSON.stringify(flags.provider)} is no name of one`,
+      `pass one of ${Object.keys(builtin).join(", ")}, or the name of your own`
+    )
   }
   const source = yield* Repository.parse(flags.path, path.resolve("."))
   const isDirectory = yield* fs.stat(source.location).pipe(
@@ -73,15 +79,33 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
     Effect.orElseSucceed(() => false)
   )
   if (source._tag === "url" || !isDirectory) {
-    return yield* invalid("path", `${source.location} is no directory on this host`, "pass the path of a repository here")
+    return yield* invalid(
+      "path",
+      `${source.location} is no directory on this host`,
+      "pass the path of a repository here"
+    )
   }
   const file = path.join(source.location, "sandbox.yaml")
   const exists = yield* Effect.orElseSucceed(fs.exists(file), () => true)
   const detected = yield* detect(source.location)
   const text = write(detected, flags.provider)
-  const answer = { file, provider: flags.provider, services: detected.services, signals: detected.signals, prepare: detected.prepare ?? null, inheritEnv: detected.inherit }
+  const answer = {
+    file,
+    provider: flags.provider,
+    services: detected.services,
+    signals: detected.signals,
+    prepare: detected.prepare ?? null,
+    inheritEnv: detected.inherit
+  }
   if (flags.explain) {
-    return { ...answer, written: false, trusted: false, text, warnings: [], human: `${seen(detected.signals)}\n\n${file} would be:\n\n${text.trimEnd()}` }
+    return {
+      ...answer,
+      written: false,
+      trusted: false,
+      text,
+      warnings: [],
+      human: `${seen(detected.signals)}\n\n${file} would be:\n\n${text.trimEnd()}`
+    }
   }
   if (exists && !flags.force) {
     return yield* SandboxError.make("ERR_FORCE_REQUIRED", {
@@ -92,7 +116,11 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
   }
   if (!flags.yes) {
     if (flags.noInput || !canAsk()) {
-      return yield* invalid("yes", "writing sandbox.yaml has to be confirmed, and nobody can be asked here", "pass --yes, or see what would be written with --explain")
+      return yield* invalid(
+        "yes",
+        "writing sandbox.yaml has to be confirmed, and nobody can be asked here",
+        "pass --yes, or see what would be written with --explain"
+      )
     }
     yield* Output.note(`${seen(detected.signals)}\n\n${text}`)
     if (!(yield* confirm(`Write ${file}?`))) {
@@ -111,7 +139,9 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
   return { ...answer, written: true, trusted: true, warnings: [], human: `${file}  written\nnext: sandbox up` }
 })
 
-const seen = (signals: ReadonlyArray<{ readonly file: string; readonly what: string; readonly confidence: number }>): string =>
+const seen = (
+  signals: ReadonlyArray<{ readonly file: string; readonly what: string; readonly confidence: number }>
+): string =>
   signals.length === 0
     ? "Nothing was recognised."
     : Render.table([

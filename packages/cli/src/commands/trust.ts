@@ -82,7 +82,12 @@ const revoked = Effect.fnUntraced(function* (place: string) {
   // what a remote repository had is known by its full name alone
   const file = place.endsWith("#sandbox.yaml") ? place : yield* fileOf(place)
   const found = yield* Trust.revoke(file)
-  return { file, revoked: found, warnings: [], human: found ? `${file}  not trusted any more` : `${file}  was not trusted` }
+  return {
+    file,
+    revoked: found,
+    warnings: [],
+    human: found ? `${file}  not trusted any more` : `${file}  was not trusted`
+  }
 })
 
 const accepted = Effect.fnUntraced(function* (place: string) {

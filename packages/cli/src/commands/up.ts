@@ -20,7 +20,9 @@ export const up = Command.make(
   "up",
   {
     repository: Argument.String("repository").pipe(
-      Argument.withDescription("A path of a git repository, or its URL; that of the configuration, or the one here, when absent"),
+      Argument.withDescription(
+        "A path of a git repository, or its URL; that of the configuration, or the one here, when absent"
+      ),
       Argument.optional
     ),
     branch: Flag.String("branch").pipe(
@@ -125,7 +127,9 @@ export const up = Command.make(
 
 /** The repository's file could not be had, and may be another time. */
 const isUnread = (error: SandboxError.SandboxError): boolean =>
-  error.retryable && error.operationId === null && SandboxError.hasCode("ERR_REPO_UNRESOLVED", "ERR_WORKSPACE_FAILED")(error)
+  error.retryable &&
+  error.operationId === null &&
+  SandboxError.hasCode("ERR_REPO_UNRESOLVED", "ERR_WORKSPACE_FAILED")(error)
 
 /** What was answered once is answered again without the repository. */
 const answeredBefore = Effect.fnUntraced(function* (

@@ -35,7 +35,7 @@ export const validate = Command.make(
       ] as const
       const checked = load({ repository: Option.getOrUndefined(repository), remote: { quiet }, flags })
       const report = yield* onPlatform(
-        Effect.flatMap(json ? checked : Effect.tapError(checked, told), (loaded) => reported(loaded, ports))
+        Effect.flatMap(json ? checked : Effect.catch(checked, told), (loaded) => reported(loaded, ports))
       )
       const { human, ...value } = report
       // the keys are the file's own, and stay as they are written there
@@ -54,12 +54,13 @@ export const validate = Command.make(
   ])
 )
 
-/** One problem a line, before the error says the same in one. */
+/** One problem a line, and an error that only counts them. */
 const told = Effect.fnUntraced(function* (error: SandboxError.SandboxError) {
   const problems = error.details?.["problems"]
-  if (!Array.isArray(problems)) return
+  if (!Array.isArray(problems) || problems.length === 1) return yield* error
   const { describe } = yield* Effect.promise(() => import("@org/sandbox-core/Configuration"))
   for (const problem of problems as ReadonlyArray<Configuration.Problem>) yield* Output.note(describe(problem))
+  return yield* SandboxError.extend(error, { message: `the configuration has ${problems.length} problems` })
 })
 
 const reported = Effect.fnUntraced(function* (loaded: Loaded, withPorts: boolean) {
@@ -128,7 +129,9 @@ const table = (slots: ReadonlyArray<Slot>): string => {
   const [first] = slots
   if (first === undefined) return "No service has a port."
   const cell = ({ listener, port }: SlotPort): string =>
-    listener === null ? String(port) : `${port} (${listener.command ?? "in use"}${listener.pid === null ? "" : `, pid ${listener.pid}`})`
+    listener === null
+      ? String(port)
+      : `${port} (${listener.command ?? "in use"}${listener.pid === null ? "" : `, pid ${listener.pid}`})`
   return Render.table([
     ["SLOT", ...Object.keys(first.ports)],
     ...slots.map(({ ports, slot }) => [String(slot), ...Object.values(ports).map(cell)])

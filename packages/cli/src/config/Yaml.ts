@@ -50,10 +50,15 @@ const offsetOf = (root: unknown, path: Configuration.Path, resolve: Resolve): nu
   for (const part of path) {
     const inside = resolve(node)
     if (isMap(inside)) {
-      const pair = inside.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(part))
+      const pair = inside.items.find(
+        (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(part)
+      )
       if (pair === undefined) return found
       node = pair.value as Node | null
-      found = isScalar(node) && node.range?.[0] !== undefined && node.value !== null ? node.range[0] : ((pair.key as Node).range?.[0] ?? found)
+      found =
+        isScalar(node) && node.range?.[0] !== undefined && node.value !== null
+          ? node.range[0]
+          : ((pair.key as Node).range?.[0] ?? found)
     } else if (isSeq(inside) && typeof part === "number") {
       node = inside.items[part] as Node | undefined
       found = node?.range?.[0] ?? found

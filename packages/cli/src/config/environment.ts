@@ -18,6 +18,20 @@ const valueOf = (text: string, type: Configuration.ScalarKey["type"]): unknown =
   return text // what is wrong is said when it is decoded
 }
 
+/** Sets a value at a path, making the maps on the way. */
+export const put = (
+  into: Record<string, unknown>,
+  [key = "", ...rest]: ReadonlyArray<string>,
+  value: unknown
+): void => {
+  if (rest.length === 0) into[key] = value
+  else {
+    const inner: Record<string, unknown> = { ...(into[key] as Record<string, unknown> | undefined) }
+    put(inner, rest, value)
+    into[key] = inner
+  }
+}
+
 /** The layer of the environment. An empty variable is not set. */
 export const layer = (variables: Variables): Configuration.Layer => {
   const value: Record<string, unknown> = {}
@@ -25,9 +39,7 @@ export const layer = (variables: Variables): Configuration.Layer => {
   for (const [name, { path, type }] of keys) {
     const text = variables[name]
     if (text === undefined || text === "") continue
-    let at = value
-    for (const part of path.slice(0, -1)) at = (at[part] ??= {}) as Record<string, unknown>
-    at[path.at(-1) ?? ""] = valueOf(text, type)
+    put(value, path, valueOf(text, type))
     sources.set(Configuration.formatPath(path), name)
   }
   return { name: "environment", value, source: (path) => sources.get(Configuration.formatPath(path)) }

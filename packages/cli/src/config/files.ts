@@ -1,5 +1,5 @@
 /** Configuration files: where they are, and reading one as a layer. */
-import { Git, Hasher, Mirror, Repository, SandboxError } from "@org/sandbox-core"
+import { Git, Hasher, Mirror, type Repository, SandboxError } from "@org/sandbox-core"
 import type * as Configuration from "@org/sandbox-core/Configuration"
 import { Effect, FileSystem, Path, Stream } from "effect"
 import type { Variables } from "./environment.ts"

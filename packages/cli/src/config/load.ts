@@ -64,11 +64,7 @@ const named = (effective: Configuration.Effective, path: Path.Path): string | un
 const flagLayer = (flags: NonNullable<Request["flags"]>): Configuration.Layer => {
   const given = flags.filter(([, , value]) => value !== undefined)
   const value: Record<string, unknown> = {}
-  for (const [path, , set] of given) {
-    let at = value
-    for (const part of path.slice(0, -1)) at = (at[part] ??= {}) as Record<string, unknown>
-    at[path.at(-1) ?? ""] = set
-  }
+  for (const [path, , set] of given) environment.put(value, path, set)
   const sources = new Map(given.map(([path, flag]) => [Configuration.formatPath(path), flag]))
   return { name: "flags", value, source: (path) => sources.get(Configuration.formatPath(path)) }
 }
@@ -79,7 +75,8 @@ const find = Effect.fnUntraced(function* <E, R>(
   without: (source: Repository.Source | undefined) => Effect.Effect<Configuration.Effective, E, R>
 ) {
   const path = yield* Path.Path
-  const chosen = request.ownOnly === true ? undefined : (request.config ?? (request.variables["SANDBOX_CONFIG"] || undefined))
+  const chosen =
+    request.ownOnly === true ? undefined : (request.config ?? (request.variables["SANDBOX_CONFIG"] || undefined))
   // what cannot be a repository is refused by the program; a shell may stand in a directory that was removed
   const cwd = Option.liftThrowable(path.resolve)(".")
   const parsed = (input: string) =>
@@ -156,4 +153,3 @@ const credentials = (variable: string | undefined): Layer.Layer<never> =>
   variable === undefined
     ? Layer.empty
     : Layer.effect(Git.GitCredentials, Effect.orDie(Effect.option(Config.Redacted(variable))))
-

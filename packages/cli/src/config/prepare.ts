@@ -77,7 +77,9 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
     base: repo.base,
     name: Option.getOrUndefined(flags.name),
     spec: Object.keys(spec).length === 0 ? undefined : spec,
-    setup: Configuration.setup(configuration, (file) => (folder === undefined ? path.resolve(file) : path.resolve(folder, file))),
+    setup: Configuration.setup(configuration, (file) =>
+      folder === undefined ? path.resolve(file) : path.resolve(folder, file)
+    ),
     services: flags.services.length === 0 ? undefined : services,
     skip: flags.skip.length === 0 ? undefined : skip,
     ports: flags.port.length === 0 ? undefined : ports,
@@ -102,7 +104,9 @@ const cpusOf = (cpus: Option.Option<number>) =>
 const memoryOf = (text: Option.Option<string>) => {
   const bytes = Option.flatMap(text, Configuration.parseBytes)
   return Option.isSome(text) && Option.isNone(bytes)
-    ? Effect.fail(invalid("memory", `--memory cannot be ${JSON.stringify(text.value)}`, "pass a size such as 512m or 8g"))
+    ? Effect.fail(
+        invalid("memory", `--memory cannot be ${JSON.stringify(text.value)}`, "pass a size such as 512m or 8g")
+      )
     : Effect.succeed(bytes)
 }
 

@@ -9,13 +9,7 @@ import type { Loaded } from "./Loaded.ts"
 type Found = Pick<Loaded, "claimed" | "effective" | "folderOf">
 
 /** The dispatcher over all of them. A provider of a file that was not accepted is refused when it is asked for. */
-export const layer = (
-  loaded: Found
-): Layer.Layer<
-  Provisioners.Provisioners,
-  never,
-  Provisioner.ProviderServices
-> =>
+export const layer = (loaded: Found): Layer.Layer<Provisioners.Provisioners, never, Provisioner.ProviderServices> =>
   Layer.unwrap(
     Effect.gen(function* () {
       const services = yield* Effect.context<Provisioner.ProviderServices>()
@@ -32,7 +26,13 @@ export const layer = (
               use: Object.hasOwn(builtin, use) ? builtin[use]!.use : () => moduleOf(paths, use, folder),
               ...(own === undefined ? {} : { options: own.options })
             }
-            return [name, Layer.provide(accepted(loaded, name, Registration.layer(name, registration)), Layer.succeedContext(services))]
+            return [
+              name,
+              Layer.provide(
+                accepted(loaded, name, Registration.layer(name, registration)),
+                Layer.succeedContext(services)
+              )
+            ]
           })
         )
       )

@@ -1,25 +1,7 @@
 /** What a repository seems to be, told by the files at its top. Each sign says how sure it makes us. */
 import { Effect, FileSystem, Option, Path, Schema } from "effect"
+import type { Finding, Read, Signal, Suggestion } from "./Finding.ts"
 import * as node from "./node.ts"
-
-/** Something that was seen. */
-export interface Signal {
-  readonly file: string
-  readonly what: string
-  /** 0 to 1: how likely it is that the suggestion made of it works. */
-  readonly confidence: number
-}
-
-/** A service that could be run. */
-export interface Suggestion {
-  readonly name: string
-  readonly command: string
-  readonly port?: number | undefined
-  /** The variable that the command reads its port from. */
-  readonly portEnv?: string | undefined
-  readonly health?: string | undefined
-  readonly confidence: number
-}
 
 export interface Detected {
   readonly signals: ReadonlyArray<Signal>
@@ -31,16 +13,6 @@ export interface Detected {
 }
 
 export const sure = 0.5
-
-/** Reads a file at the top; none when it is not there, or too large to be read by people. */
-export type Read = (name: string) => Effect.Effect<string | undefined>
-
-/** What one kind of project has to say for itself. */
-export interface Finding {
-  readonly signals: ReadonlyArray<Signal>
-  readonly services?: ReadonlyArray<Suggestion>
-  readonly prepare?: string | undefined
-}
 
 type Detector = (read: Read) => Effect.Effect<Finding | undefined>
 
@@ -71,13 +43,14 @@ export const detect = Effect.fnUntraced(function* (top: string) {
   const detected: Detected = {
     signals: findings.flatMap(({ signals }) => signals).toSorted((a, b) => b.confidence - a.confidence),
     services: best?.services ?? [],
-    prepare: (best?.prepare ?? findings.find(({ prepare }) => prepare !== undefined)?.prepare),
+    prepare: best?.prepare ?? findings.find(({ prepare }) => prepare !== undefined)?.prepare,
     inherit
   }
   return detected
 })
 
-const confidence = ({ services }: Finding): number => Math.max(0, ...(services ?? []).map(({ confidence }) => confidence))
+const confidence = ({ services }: Finding): number =>
+  Math.max(0, ...(services ?? []).map(({ confidence }) => confidence))
 
 const one = (signal: Signal, service: Omit<Suggestion, "confidence" | "name">, prepare?: string): Finding => ({
   signals: [signal],
@@ -88,17 +61,26 @@ const one = (signal: Signal, service: Omit<Suggestion, "confidence" | "name">, p
 const procfile: Detector = Effect.fnUntraced(function* (read) {
   const text = yield* read("Procfile")
   if (text === undefined) return undefined
-  const services = Array.from(text.matchAll(/^([A-Za-z0-9_-]+):[ \t]*(\S.*)$/gm), ([, name = "", command = ""], index): Suggestion => {
-    const web = name === "web"
-    return {
-      name: name.toLowerCase().replace(/^[^a-z0-9]+/, "") || `process-${index + 1}`,
-      command: command.trim(),
-      ...(web ? { port: 5000, portEnv: "PORT" } : {}),
-      confidence: 0.9
+  const services = Array.from(
+    text.matchAll(/^([A-Za-z0-9_-]+):[ \t]*(\S.*)$/gm),
+    ([, name = "", command = ""], index): Suggestion => {
+      const web = name === "web"
+      return {
+        name: name.toLowerCase().replace(/^[^a-z0-9]+/, "") || `process-${index + 1}`,
+        command: command.trim(),
+        ...(web ? { port: 5000, portEnv: "PORT" } : {}),
+        confidence: 0.9
+      }
     }
-  }).filter(({ name }) => name !== "release")
+  ).filter(({ name }) => name !== "release")
   return {
-    signals: [{ file: "Procfile", what: `${services.length} processes: ${services.map(({ name }) => name).join(", ")}`, confidence: 0.9 }],
+    signals: [
+      {
+        file: "Procfile",
+        what: `${services.length} processes: ${services.map(({ name }) => name).join(", ")}`,
+        confidence: 0.9
+      }
+    ],
     services
   }
 })
@@ -141,11 +123,19 @@ const python: Detector = Effect.fnUntraced(function* (read) {
     if (source === undefined) continue
     if (/fastapi/i.test(all) && /\bapp\s*=\s*FastAPI\(/.test(source)) {
       const command = `python -m uvicorn ${module}:app --reload --port "$PORT"`
-      return one({ file, what: `FastAPI, in ${module}.py`, confidence: 0.8 }, { command, port: 8000, portEnv: "PORT" }, prepare)
+      return one(
+        { file, what: `FastAPI, in ${module}.py`, confidence: 0.8 },
+        { command, port: 8000, portEnv: "PORT" },
+        prepare
+      )
     }
     if (/flask/i.test(all) && /Flask\(/.test(source)) {
       const command = `python -m flask --app ${module} run --port "$PORT"`
-      return one({ file, what: `Flask, in ${module}.py`, confidence: 0.8 }, { command, port: 5000, portEnv: "PORT" }, prepare)
+      return one(
+        { file, what: `Flask, in ${module}.py`, confidence: 0.8 },
+        { command, port: 5000, portEnv: "PORT" },
+        prepare
+      )
     }
   }
   return { signals: [{ file, what: "a Python project; what it runs cannot be told", confidence: 0.2 }], prepare }
@@ -155,8 +145,16 @@ const go: Detector = Effect.fnUntraced(function* (read) {
   if ((yield* read("go.mod")) === undefined) return undefined
   const main = yield* read("main.go")
   const serves = main !== undefined && /ListenAndServe|\bgin\.|\becho\.|\bfiber\./.test(main)
-  const signal = { file: "go.mod", what: serves ? "a Go server, in main.go" : "a Go module", confidence: serves ? 0.6 : 0.2 }
-  return one(signal, serves ? { command: "go run .", port: 8080, portEnv: "PORT" } : { command: "go run ." }, "go mod download")
+  const signal = {
+    file: "go.mod",
+    what: serves ? "a Go server, in main.go" : "a Go module",
+    confidence: serves ? 0.6 : 0.2
+  }
+  return one(
+    signal,
+    serves ? { command: "go run .", port: 8080, portEnv: "PORT" } : { command: "go run ." },
+    "go mod download"
+  )
 })
 
 const rust: Detector = Effect.fnUntraced(function* (read) {
@@ -164,7 +162,11 @@ const rust: Detector = Effect.fnUntraced(function* (read) {
   if (text === undefined) return undefined
   const framework = /^(axum|actix-web|rocket|warp)\b/m.exec(text)?.[1]
   return one(
-    { file: "Cargo.toml", what: framework === undefined ? "a Rust crate" : `a Rust server with ${framework}`, confidence: framework === undefined ? 0.2 : 0.6 },
+    {
+      file: "Cargo.toml",
+      what: framework === undefined ? "a Rust crate" : `a Rust server with ${framework}`,
+      confidence: framework === undefined ? 0.2 : 0.6
+    },
     framework === undefined ? { command: "cargo run" } : { command: "cargo run", port: 8080, portEnv: "PORT" }
   )
 })
@@ -173,12 +175,23 @@ const ruby: Detector = Effect.fnUntraced(function* (read) {
   const text = yield* read("Gemfile")
   if (text === undefined) return undefined
   if (/^\s*gem\s+["']rails["']/m.test(text)) {
-    return one({ file: "Gemfile", what: "Ruby on Rails", confidence: 0.8 }, { command: 'bin/rails server --port "$PORT"', port: 3000, portEnv: "PORT" }, "bundle install")
+    return one(
+      { file: "Gemfile", what: "Ruby on Rails", confidence: 0.8 },
+      { command: 'bin/rails server --port "$PORT"', port: 3000, portEnv: "PORT" },
+      "bundle install"
+    )
   }
   if ((yield* read("config.ru")) !== undefined) {
-    return one({ file: "config.ru", what: "a Rack application", confidence: 0.7 }, { command: 'bundle exec rackup --port "$PORT"', port: 9292, portEnv: "PORT" }, "bundle install")
+    return one(
+      { file: "config.ru", what: "a Rack application", confidence: 0.7 },
+      { command: 'bundle exec rackup --port "$PORT"', port: 9292, portEnv: "PORT" },
+      "bundle install"
+    )
   }
-  return { signals: [{ file: "Gemfile", what: "a Ruby project; what it runs cannot be told", confidence: 0.2 }], prepare: "bundle install" }
+  return {
+    signals: [{ file: "Gemfile", what: "a Ruby project; what it runs cannot be told", confidence: 0.2 }],
+    prepare: "bundle install"
+  }
 })
 
 const compose: Detector = Effect.fnUntraced(function* (read) {

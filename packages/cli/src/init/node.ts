@@ -1,6 +1,6 @@
 /** What a package.json says about how a project is run. */
 import { Schema } from "effect"
-import type { Finding } from "./detect.ts"
+import type { Finding } from "./Finding.ts"
 
 const Texts = Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
 
@@ -57,7 +57,11 @@ export const finding = (manifest: typeof Manifest.Type, present: ReadonlyArray<s
   const passed = framework?.flag === undefined ? "" : `${manager.run === "npm" ? " --" : ""} ${framework.flag} "$PORT"`
   return {
     signals: [
-      { file: "package.json", what: `the script ${script}${framework === undefined ? "" : ` of ${framework.name}`}`, confidence },
+      {
+        file: "package.json",
+        what: `the script ${script}${framework === undefined ? "" : ` of ${framework.name}`}`,
+        confidence
+      },
       ...packages
     ],
     services: [

@@ -1,21 +1,30 @@
 /** A sandbox.yaml with comments, from what was detected. */
-import { type Detected, type Suggestion, sure } from "./detect.ts"
+import { type Detected, sure } from "./detect.ts"
+import type { Suggestion } from "./Finding.ts"
 
 /** How far apart the ports of services are, so that slots and search never meet. */
 const apart = 100
 
 /** Text that YAML reads as the very same text. */
 const text = (value: string): string =>
-  /^[A-Za-z0-9_./][\w ./=-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|[\d.]+)$/i.test(value) && !/ $/.test(value)
+  /^[A-Za-z0-9_./][\w ./=-]*$/.test(value) &&
+  !/^(true|false|null|yes|no|on|off|[\d.]+)$/i.test(value) &&
+  !/ $/.test(value)
     ? value
     : JSON.stringify(value)
 
-const service = ({ command, health, name, port, portEnv }: Suggestion, base: number | undefined): ReadonlyArray<string> => [
+const service = (
+  { command, health, name, port, portEnv }: Suggestion,
+  base: number | undefined
+): ReadonlyArray<string> => [
   `  - name: ${name}`,
   `    command: ${text(command)}`,
   ...(port === undefined || base === undefined
     ? []
-    : [`    port: ${base} # of slot 0; the first session listens on ${base + 1}`, ...(portEnv === undefined ? [] : [`    port_env: ${portEnv}`])]),
+    : [
+        `    port: ${base} # of slot 0; the first session listens on ${base + 1}`,
+        ...(portEnv === undefined ? [] : [`    port_env: ${portEnv}`])
+      ]),
   ...(health === undefined ? [] : [`    health: ${text(health)} # works once a GET of it answers`])
 ]
 
@@ -36,7 +45,13 @@ export const write = (detected: Detected, provider: string): string => {
     return free
   }
   const commented = (lines: ReadonlyArray<string>) => lines.map((line) => `# ${line}`)
-  const example: Suggestion = { name: "web", command: "your-server --port $PORT", port: 3000, portEnv: "PORT", confidence: 0 }
+  const example: Suggestion = {
+    name: "web",
+    command: "your-server --port $PORT",
+    port: 3000,
+    portEnv: "PORT",
+    confidence: 0
+  }
   return `${[
     "# How a sandbox of this repository is made. Every key: docs/configuration.md, or `sandbox validate --json`.",
     "",
@@ -46,12 +61,19 @@ export const write = (detected: Detected, provider: string): string => {
     "# What runs beside the checkout. Each session has ports of its own: port + slot.",
     ...(chosen.length > 0
       ? ["services:", ...chosen.flatMap((suggestion) => service(suggestion, base(suggestion)))]
-      : commented(["services:", ...(only.length > 0 ? only : [example]).flatMap((suggestion) => service(suggestion, base(suggestion)))])),
+      : commented([
+          "services:",
+          ...(only.length > 0 ? only : [example]).flatMap((suggestion) => service(suggestion, base(suggestion)))
+        ])),
     "",
     "# Commands at the turns of a session's life.",
     ...(detected.prepare === undefined
       ? commented(["hooks:", "  pre_spawn: make setup # in the checkout, before services start", "  timeout_s: 600"])
-      : ["hooks:", `  pre_spawn: ${text(detected.prepare)} # in the checkout, before services start`, "  timeout_s: 600"]),
+      : [
+          "hooks:",
+          `  pre_spawn: ${text(detected.prepare)} # in the checkout, before services start`,
+          "  timeout_s: 600"
+        ]),
     "",
     "# Files of this repository that git does not carry.",
     ...(detected.inherit.length === 0

@@ -41,12 +41,16 @@ const shapeOf = (ast: SchemaAST.AST): Shape => {
     case "Objects": {
       const [record] = ast.indexSignatures
       if (record !== undefined) return { kind: "record", of: shapeOf(record.type) }
-      return { kind: "map", keys: new Map(ast.propertySignatures.map(({ name, type }) => [String(name), shapeOf(type)])) }
+      return {
+        kind: "map",
+        keys: new Map(ast.propertySignatures.map(({ name, type }) => [String(name), shapeOf(type)]))
+      }
     }
     case "Union": {
       const of = ast.types.map(shapeOf)
       const [first] = of
-      return first !== undefined && of.every((shape) => shape.kind === "scalar" && first.kind === "scalar" && shape.type === first.type)
+      return first !== undefined &&
+        of.every((shape) => shape.kind === "scalar" && first.kind === "scalar" && shape.type === first.type)
         ? first
         : { kind: "either", of }
     }

@@ -44,14 +44,20 @@ export interface Merged {
 
 /** Later layers win; maps are merged key by key, lists and all else are replaced. */
 export const merge = (layers: ReadonlyArray<Layer>): Merged => {
+  // of leaves; what is inside of a list is its list's
   const owners = new Map<string, Layer>()
+  // of maps: whoever first said that there is one
+  const makers = new Map<string, Layer>()
   const put = (under: unknown, over: unknown, layer: Layer, path: Path): unknown => {
     if (!isMap(over)) {
       owners.set(formatPath(path), layer)
       return over
     }
     const merged = new Map(isMap(under) ? Object.entries(under) : [])
-    if (!isMap(under) || Object.keys(over).length === 0) owners.set(formatPath(path), layer)
+    if (!isMap(under) || Object.keys(over).length === 0) {
+      owners.delete(formatPath(path))
+      makers.set(formatPath(path), layer)
+    }
     for (const [key, value] of Object.entries(over)) merged.set(key, put(merged.get(key), value, layer, [...path, key]))
     return Object.fromEntries(merged)
   }
@@ -61,11 +67,12 @@ export const merge = (layers: ReadonlyArray<Layer>): Merged => {
     if (isMap(own)) value = put(value, own, layer, [])
   }
   const layerOf = (path: Path): Layer | undefined => {
+    const maker = makers.get(formatPath(path))
     for (let length = path.length; length > 0; length--) {
       const owner = owners.get(formatPath(path.slice(0, length)))
       if (owner !== undefined) return owner
     }
-    return undefined
+    return maker
   }
   return { value: isMap(value) ? value : {}, layerOf }
 }
@@ -88,7 +95,10 @@ export const originOf = (merged: Merged, path: Path): Origin => {
 }
 
 /** Every leaf of a value: lists, empty maps and whatever is no map. */
-export const leaves = (value: unknown, path: Path = []): ReadonlyArray<{ readonly path: Path; readonly value: unknown }> =>
+export const leaves = (
+  value: unknown,
+  path: Path = []
+): ReadonlyArray<{ readonly path: Path; readonly value: unknown }> =>
   isMap(value) && Object.keys(value).length > 0
     ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, [...path, key]))
     : path.length === 0

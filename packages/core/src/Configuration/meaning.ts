@@ -13,7 +13,12 @@ const present = <A extends object>(value: A): { [K in keyof A]: Exclude<A[K], un
 const list = (names: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
   names === undefined ? [] : typeof names === "string" ? [names] : names
 
-const portsOf = ({ extra_ports, name, port, port_env }: Configuration["services"][number]): ReadonlyArray<PortOptions> => [
+const portsOf = ({
+  extra_ports,
+  name,
+  port,
+  port_env
+}: Configuration["services"][number]): ReadonlyArray<PortOptions> => [
   ...(port === undefined ? [] : [{ name, base: port, env: list(port_env) }]),
   ...extra_ports.map((extra) => ({ name: `${name}-${extra.name}`, base: extra.port, env: list(extra.port_env) }))
 ]
@@ -72,7 +77,11 @@ export const spec = ({ sandbox }: Pick<Configuration, "sandbox">): NonNullable<U
 }
 
 /** The settings of the programs that a configuration has a key for. */
-export const settings = ({ durability, list, timeouts }: Pick<Configuration, "durability" | "list" | "timeouts">): Layer.Layer<never> => {
+export const settings = ({
+  durability,
+  list,
+  timeouts
+}: Pick<Configuration, "durability" | "list" | "timeouts">): Layer.Layer<never> => {
   const policy = CallPolicy.defaultValue()
   return Layer.mergeAll(
     Layer.succeed(CallPolicy)({

@@ -77,7 +77,10 @@ const general = (configuration: Configuration, { providers: builtin, repository 
   for (const [name, { use }] of Object.entries(providers)) {
     checkName(["providers", name], name, problem)
     if (use === undefined && !Object.hasOwn(builtin, name)) {
-      problem(["providers", name], `has no use, and there is no built-in provider of that name: ${listed(Object.keys(builtin))}`)
+      problem(
+        ["providers", name],
+        `has no use, and there is no built-in provider of that name: ${listed(Object.keys(builtin))}`
+      )
     }
   }
   for (const name of Object.keys(sandbox.profiles)) checkName(["sandbox", "profiles", name], name, problem)
@@ -86,7 +89,10 @@ const general = (configuration: Configuration, { providers: builtin, repository 
   }
   const isolation = provider === undefined ? undefined : isolationOf(configuration, builtin, provider)
   if (sandbox.mode === "host" && isolation !== undefined && isolation !== "none") {
-    problem(["sandbox", "mode"], `is host, and provider ${provider} keeps its boxes apart from this host (${isolation})`)
+    problem(
+      ["sandbox", "mode"],
+      `is host, and provider ${provider} keeps its boxes apart from this host (${isolation})`
+    )
   }
   if (sandbox.mode === "container" && isolation === "none") {
     problem(["sandbox", "mode"], `is container, and provider ${provider} does not isolate: commands run on this host`)
@@ -130,7 +136,8 @@ const serviceRules = (service: Configuration["services"][number], at: Path): Fin
   if (!says(command)) problem([...at, "command"], "is empty, and cannot run")
   if (cwd !== undefined && leaves(cwd)) problem([...at, "cwd"], "must be a path below the checkout")
   if (service.primary && port === undefined) problem([...at, "primary"], "needs the service to have a port")
-  if (port === undefined && service.port_env !== undefined) problem([...at, "port_env"], "needs the service to have a port")
+  if (port === undefined && service.port_env !== undefined)
+    problem([...at, "port_env"], "needs the service to have a port")
   if (port === undefined && service.extra_ports.length > 0) {
     problem([...at, "extra_ports"], "needs the service to have a port of its own")
   }
@@ -139,7 +146,10 @@ const serviceRules = (service: Configuration["services"][number], at: Path): Fin
   if (path !== undefined && !path.startsWith("/")) {
     problem([...at, "health", ...(typeof health === "string" ? [] : ["http"])], "must be a path that starts with /")
   }
-  const kinds = typeof health === "string" ? ["http"] : (["http", "tcp", "command"] as const).filter((kind) => health[kind] !== undefined)
+  const kinds =
+    typeof health === "string"
+      ? ["http"]
+      : (["http", "tcp", "command"] as const).filter((kind) => health[kind] !== undefined)
   if (kinds.length !== 1) problem([...at, "health"], "must have exactly one of http, tcp and command")
   if (port === undefined && kinds.some((kind) => kind !== "command")) {
     problem([...at, "health"], "needs the service to have a port")
@@ -197,7 +207,8 @@ const variables = ({ env, services }: Configuration): Findings => {
   for (const [at, map] of maps) {
     for (const name of Object.keys(map)) {
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) problem([...at, name], "is no name of an environment variable")
-      else if (name.startsWith("SANDBOX_")) problem([...at, name], "starts with SANDBOX_, which is kept for our own variables")
+      else if (name.startsWith("SANDBOX_"))
+        problem([...at, name], "starts with SANDBOX_, which is kept for our own variables")
     }
   }
   return findings

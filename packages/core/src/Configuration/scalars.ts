@@ -52,10 +52,7 @@ const spelled = (value: Duration.Duration): string => {
 
 const durationText = (pattern: RegExp, message: string) =>
   checked(pattern, message).pipe(
-    Schema.decodeTo(
-      Schema.Duration,
-      SchemaTransformation.transform({ decode: duration, encode: spelled })
-    )
+    Schema.decodeTo(Schema.Duration, SchemaTransformation.transform({ decode: duration, encode: spelled }))
   )
 
 /** `500ms`, `90s`, `30m`, `8h`, `7d`. */

@@ -3,7 +3,6 @@ import { Clock, Duration, Effect, Option } from "effect"
 import type { Held } from "../Claim.ts"
 import { type Listener, Ports } from "../Ports.ts"
 import { boxMarker, Processes } from "../Processes.ts"
-import * as Progress from "../Progress.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
@@ -173,12 +172,9 @@ const failed = Effect.fnUntraced(function* (
   service: Setup.Service,
   { code, how }: { readonly how: string; readonly code: number | null }
 ) {
-  const { backend, environment, held, ref } = place
+  const { backend, environment, ref } = place
   const log = yield* Supervisor.tail(backend, ref, { name: service.name, lines: quoted })
   const output = redact(log, Object.values(environment.secrets))
-  const { operationId } = held
-  const { id } = yield* held.row
-  yield* Progress.publish({ type: "output", operationId, sessionId: id, source: service.name, text: output })
   return yield* SandboxError.make("ERR_SERVICE_FAILED", {
     message: `the service ${service.name} ${how}${output === "" ? ", and wrote nothing" : ""}`,
     nextStep: `correct \`services\` or what ${service.name} complains about, and try again`,
