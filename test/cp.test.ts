@@ -154,7 +154,9 @@ describe.concurrent("cp", () => {
     Effect.gen(function* () {
       const w = yield* session
       fs.mkdirSync(join(w.work, "tree"))
-      for (let at = 0; at < 64; at++) fs.writeFileSync(join(w.work, "tree", `${at}`), new Uint8Array(2 ** 22))
+      // so large that it cannot be copied before anybody has looked
+      fs.writeFileSync(join(w.work, "tree", "big"), "")
+      fs.truncateSync(join(w.work, "tree", "big"), 4 * 2 ** 30)
       const target = join(w.directory, "target")
       fs.mkdirSync(target)
       const staged = () => fs.readdirSync(target).filter((name) => name.startsWith(".sandbox-cp-"))
@@ -163,9 +165,8 @@ describe.concurrent("cp", () => {
         ["SIGKILL", null, 1]
       ] as const) {
         const running = yield* w.start(["cp", "app:tree", target])
-        yield* eventually("the copy has begun", () =>
-          staged().some((name) => fs.existsSync(join(target, name, "copy", "1")) || running.hasEnded())
-        )
+        const begun = () => staged().some((name) => fs.existsSync(join(target, name, "copy", "big")))
+        yield* eventually("the copy has begun", () => begun() || running.hasEnded())
         running.signal(signal)
         assert.strictEqual((yield* running.ended).code, code)
         assert.deepEqual(fs.readdirSync(target), staged())

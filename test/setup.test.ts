@@ -143,7 +143,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
         )
       )
       assert.strictEqual(error.code, "ERR_PORT_IN_USE")
-      assert.deepInclude(error.details, { service: "web", port: 42_101, command: "node" })
+      assert.deepInclude(error.details, { service: "web", ports: [42_101] })
     })
   )
 

@@ -294,10 +294,9 @@ describe("ports", () => {
     { timeout: 120_000 }
   )
 
-  for (const [how, more] of [
-    ["ends because of it", { health: "/" }],
-    ["would go on without it", { health: undefined }],
-    ["answers elsewhere", { health: { command: "true" } }]
+  for (const [how, health] of [
+    ["ends because of it", "/"],
+    ["would go on without it", undefined]
   ] as const) {
     it.live(
       `I-87 that somebody takes right before the service listens fail the up, when the service ${how}`,
@@ -314,7 +313,7 @@ describe("ports", () => {
                 command: `${start.script}; ${last}`,
                 env: { SERVER: serve(["web"])[2] },
                 port: base,
-                ...more
+                health
               }
             ]
           })
@@ -334,27 +333,46 @@ describe("ports", () => {
   }
 
   it.live(
+    "may be somebody else's where a command sees that the service works",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* world
+        const base = yield* vacant(20)
+        const start = gate(w, "start")
+        const service = { name: "web", command: `${start.script}; exec sleep 1000`, port: base }
+        configure(w, { services: [{ ...service, health: { command: `[ -e ${join(w.directory, "start.open")} ]` } }] })
+        const running = yield* w.start(up(w, "one"))
+        yield* start.waits
+        const other = yield* stranger(base + 1)
+        start.open()
+        assert.deepInclude(placed(yield* running.ended), { ports: { web: base + 1 } })
+        assert.deepInclude((yield* portRows(w, "one"))[0], { whose: "other", pid: other.pid })
+      }),
+    { timeout: 120_000 }
+  )
+
+  it.live(
     "I-87 of 6 sessions with 5 each, brought up at the same time beside strangers, are 30, and each answers",
     () =>
       Effect.gen(function* () {
         const w = yield* world
-        const [many, round] = [6, 8 * 10]
-        const base = yield* vacant(round * 4)
+        const [many, apart] = [6, 40]
+        const base = yield* vacant(apart * 5)
         const extra = ["a", "b", "c", "d"]
         const names = ["web", ...extra.map((name) => `web-${name}`)]
         configure(w, {
-          slots: { max: 8, stride: 10 },
+          slots: { max: 8, search_range: 3 },
           services: [
             {
               name: "web",
               command: serve(names),
               port: base,
-              extra_ports: extra.map((name, index) => ({ name, port: base + 1 + index })),
+              extra_ports: extra.map((name, index) => ({ name, port: base + apart * (index + 1) })),
               health: "/"
             }
           ]
         })
-        const taken = [base + 10, base + 21, base + 32, base + 32 + round]
+        const taken = [base + 1, base + apart + 2, base + 2 * apart + 3, base + 2 * apart + 11]
         yield* Effect.forEach(taken, stranger)
         yield* w.sandbox("list")
         const started = yield* Effect.forEach(Array.from({ length: many }), (_, n) => w.start(up(w, `s${n}`)))
@@ -385,15 +403,15 @@ describe("ports", () => {
     () =>
       Effect.gen(function* () {
         const w = yield* world
-        const base = yield* vacant(40)
+        const base = yield* vacant(110)
         configure(w, {
           services: [
             { name: "web", command: serve(["web"]), port: base, health: "/" },
-            { name: "idle", command: "exec sleep 1000", port: base + 20 }
+            { name: "idle", command: "exec sleep 1000", port: base + 100 }
           ]
         })
         const answer = placed(yield* w.run(up(w, "one")))
-        assert.deepEqual(answer.ports, { web: base + 1, idle: base + 21 })
+        assert.deepEqual(answer.ports, { web: base + 1, idle: base + 101 })
         assert.deepEqual(
           (yield* portRows(w, "one")).map(({ name, whose }) => [name, whose]),
           [
@@ -401,7 +419,7 @@ describe("ports", () => {
             ["idle", null]
           ]
         )
-        const other = yield* stranger(base + 21)
+        const other = yield* stranger(base + 101)
         const [, idle] = yield* portRows(w, "one")
         assert.deepInclude(idle, { whose: "other", pid: other.pid, command: "node" })
         const shown = yield* w.run(["ports"], { cwd: w.repository })

@@ -692,7 +692,7 @@ export const breaks = [
     invariant: "87",
     why: "whoever answers on the port is taken for the service",
     file: `${core}/internal/services.ts`,
-    edits: [['if (service.health === undefined || service.health.kind === "command") return', "return"]],
+    edits: [["if (lost !== undefined) return yield* lost", ""]],
     tests: system("setup"),
     only: "I-87 "
   },
@@ -727,5 +727,69 @@ export const breaks = [
     edits: [["file(variablesFile, environment.variables)", "file(variablesFile, all(environment))"]],
     tests: system("setup"),
     only: "I-95 I-96 "
+  },
+  {
+    invariant: "77",
+    why: "a slot is given whether somebody has it or not",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
+    tests: system("slots"),
+    only: "I-77 "
+  },
+  {
+    invariant: "79",
+    why: "there is one slot more than there may be",
+    file: `${core}/SqlLedger/writes.ts`,
+    edits: [["slot <= max; slot++", "slot <= max + 1; slot++"]],
+    tests: unit("SqlLedger.slots"),
+    only: "I-79 "
+  },
+  {
+    invariant: "79",
+    why: "halted and dead sessions are not named among those that hold slots",
+    file: `${core}/internal/failures.ts`,
+    edits: [["holders.filter((holder) => holder.owner === owner)", 'holders.filter(({ state }) => state === "ready")']],
+    tests: system("slots"),
+    only: "I-79 that are all held"
+  },
+  {
+    invariant: "82",
+    why: "an older ledger is left as it is",
+    file: `${core}/SqlLedger.ts`,
+    edits: [["if (found !== schemaVersion) {", "if (found === undefined) {"]],
+    tests: unit("SqlLedger.migrations"),
+    only: "I-82 "
+  },
+  {
+    invariant: "87",
+    why: "a search ends on another slot's nominal port",
+    file: `${core}/Slots.ts`,
+    edits: [[".filter((number) => !isNominal(setup, slot, number))", ""]],
+    tests: unit("Slots"),
+    only: "I-87 never"
+  },
+  {
+    invariant: "87",
+    why: "strict slots are searched",
+    file: `${core}/Slots.ts`,
+    edits: [["if (strict || round <= 0)", "if (round <= 0)"]],
+    tests: unit("placement"),
+    only: "I-87 tries no other"
+  },
+  {
+    invariant: "87",
+    why: "only one family of addresses is held",
+    file: `${core}/node/NodePorts.ts`,
+    edits: [["addresses.slice(2) : addresses", "addresses.slice(3) : addresses"]],
+    tests: unit("NodePorts"),
+    only: "I-87 cannot"
+  },
+  {
+    invariant: "87",
+    why: "ports are looked at and not held",
+    file: `${core}/internal/placement.ts`,
+    edits: [["Scope.provide(hold(port), ours)", "Effect.void"]],
+    tests: system("slots"),
+    only: "I-77 "
   }
 ]

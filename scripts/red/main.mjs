@@ -52,7 +52,7 @@ for (const { edits, file, invariant, only, tests, why } of chosen) {
   if (edits.length === 0) throw new Error(`I-${invariant}: there is no break`)
   writeFileSync(path, broken)
   rmSync(output, { force: true })
-  spawnSync(
+  const run = spawnSync(
     process.execPath,
     [
       join(modules, "vitest/vitest.mjs"),
@@ -76,6 +76,11 @@ for (const { edits, file, invariant, only, tests, why } of chosen) {
   // a broken claim can leave a test waiting for ever: no report in time is a failure too
   const report = existsSync(output) ? JSON.parse(readFileSync(output, "utf8")) : { numFailedTests: 1 }
   const red = report.numFailedTests > 0
+  // a file that cannot be loaded fails no test, and proves nothing
+  if (!red && report.numPassedTests === 0) {
+    for (const { message, name } of report.testResults ?? []) console.log(`${name}: ${message}`)
+    console.log(run.stderr.trim())
+  }
   if (!red) green += 1
   console.log(
     `I-${invariant.padEnd(4)} ${red ? "red" : "STAYS GREEN"}  ${why}${red ? "" : `  (${report.numPassedTests} passed)`}`

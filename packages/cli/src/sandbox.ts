@@ -4,11 +4,13 @@ import { auth } from "./commands/auth.ts"
 import { cp } from "./commands/cp.ts"
 import { destroy } from "./commands/destroy.ts"
 import { down } from "./commands/down.ts"
+import { env } from "./commands/env.ts"
 import { exec } from "./commands/exec.ts"
 import { gc } from "./commands/gc.ts"
 import { history } from "./commands/history.ts"
 import { init } from "./commands/init.ts"
 import { list } from "./commands/list.ts"
+import { logs } from "./commands/logs.ts"
 import { open } from "./commands/open.ts"
 import { ownerOf } from "./commands/owner-of.ts"
 import { ports } from "./commands/ports.ts"
@@ -26,7 +28,7 @@ export const sandbox = root.pipe(
     { group: "Life of a session", commands: [up, down, resume, destroy] },
     {
       group: "Looking and working inside",
-      commands: [list, status, history, exec, shell, cp, ports, open, ownerOf, auth]
+      commands: [list, status, history, exec, shell, cp, logs, env, ports, open, ownerOf, auth]
     },
     { group: "Configuration", commands: [init, validate, trust] },
     { group: "Upkeep", commands: [gc, version] }

@@ -62,10 +62,12 @@ export const directory = Effect.fnUntraced(function* (key: string) {
   return (yield* Path.Path).join(yield* root, name)
 })
 
-/** Where a box keeps what belongs to its session and not to the repository; made when it is not there. */
+/** Where a box keeps what belongs to its session and not to the repository; made for a box that is older than this. */
 export const runDirectory = Effect.fnUntraced(function* (key: string) {
-  const target = (yield* Path.Path).join(yield* directory(key), "run")
-  yield* (yield* FileSystem.FileSystem).makeDirectory(target, { recursive: true, mode: 0o700 })
+  const fs = yield* FileSystem.FileSystem
+  const target = (yield* Path.Path).join(yield* directory(key), run)
+  // Not with what is above it: a box that was just removed must not come back as a directory without a record.
+  yield* Effect.catchIf(fs.makeDirectory(target, { mode: 0o700 }), isTaken, () => Effect.void)
   return target
 })
 
@@ -103,10 +105,12 @@ export const create = Effect.fnUntraced(function* (box: Box) {
   const made = yield* Effect.acquireUseRelease(
     fs.makeDirectory(prepared, { mode: 0o700 }),
     () =>
-      Effect.andThen(
-        write(prepared, box),
-        Effect.catchIf(rename, isTaken, () => Effect.succeed(false))
-      ),
+      fs
+        .makeDirectory(path.join(prepared, run), { mode: 0o700 })
+        .pipe(
+          Effect.andThen(write(prepared, box)),
+          Effect.andThen(Effect.catchIf(rename, isTaken, () => Effect.succeed(false)))
+        ),
     () => Effect.ignore(fs.remove(prepared, { recursive: true, force: true }), { log: "Warn" })
   )
   const there = made ? box : yield* read(box.key)
@@ -185,6 +189,7 @@ export const nonce: Effect.Effect<string> = Effect.gen(function* () {
 const preparing = ".new-"
 const trash = ".trash-"
 const file = "box.json"
+const run = "run"
 
 const makeRoot = Effect.gen(function* () {
   yield* (yield* FileSystem.FileSystem).makeDirectory(yield* root, { recursive: true, mode: 0o700 })
@@ -242,6 +247,6 @@ const isOld = Effect.fnUntraced(
 
 const isMissing = (error: PlatformError.PlatformError) => error.reason._tag === "NotFound"
 
-/** A directory with something in it cannot be replaced by a rename. */
+/** Something is there: a directory with something in it cannot be replaced by a rename either. */
 const isTaken = ({ reason }: PlatformError.PlatformError) =>
   ["ENOTEMPTY", "EEXIST"].includes(codeOf(reason.cause) ?? "")

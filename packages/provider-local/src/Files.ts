@@ -2,7 +2,7 @@
 import { Deferred, Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as FilesHost from "./FilesHost.ts"
-import { isHarmless, leadsOut, type Problem, Refused, TarFailed } from "./LocalError.ts"
+import { codeOf, isHarmless, leadsOut, type Problem, Refused, TarFailed } from "./LocalError.ts"
 
 /** Where a box keeps things. */
 export interface Place {
@@ -32,7 +32,7 @@ export const read = (place: Place, target: string): Stream.Stream<Uint8Array, Pr
       const ended = Effect.gen(function* () {
         const code = Number(yield* tar.exitCode)
         const text = yield* Deferred.await(said)
-        if (code !== 0 && !isHarmless(text)) return yield* new TarFailed({ code, said: text })
+        if (code !== 0 && !isHarmless(text)) return yield* new TarFailed({ doing: "pack", code, said: text })
       })
       return Stream.concat(tar.stdout, Stream.fromEffectDrain(ended))
     })
@@ -66,7 +66,7 @@ export const write = Effect.fnUntraced(function* (place: Place, directory: strin
   const [said, code] = yield* Effect.all([tail(tar.stderr), tar.exitCode, Stream.runDrain(tar.stdout)], {
     concurrency: "unbounded"
   })
-  if (Number(code) !== 0 || leadsOut(said)) return yield* new TarFailed({ code: Number(code), said })
+  if (Number(code) !== 0 || leadsOut(said)) return yield* new TarFailed({ doing: "unpack", code: Number(code), said })
   yield* FilesHost.move(staging, target)
 }, Effect.scoped)
 
@@ -96,8 +96,12 @@ const tail = (stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
 /** A dangling link is there as well. */
 const isThere = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
-  if (yield* fs.exists(file)) return true
-  return yield* Effect.isSuccess(fs.readLink(file))
+  const exists = yield* Effect.as(fs.stat(file), true).pipe(Effect.catchIf(isAbsent, () => Effect.succeed(false)))
+  return exists || (yield* Effect.isSuccess(fs.readLink(file)))
 })
+
+/** Nothing is below a file either. */
+const isAbsent = ({ reason }: PlatformError.PlatformError) =>
+  reason._tag === "NotFound" || codeOf(reason.cause) === "ENOTDIR"
 
 const missing = (message: string) => new Refused({ reason: "NotFound", message })

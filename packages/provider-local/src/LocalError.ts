@@ -12,6 +12,7 @@ export class Refused extends Data.TaggedError("Refused")<{ readonly reason: Reas
 
 /** A `tar` that could not read all of a box's files, or whose archive was not unpacked. */
 export class TarFailed extends Data.TaggedError("TarFailed")<{
+  readonly doing: "pack" | "unpack"
   readonly code: number
   /** The end of what it wrote to standard error. */
   readonly said: string
@@ -51,7 +52,7 @@ const reasonOf = (problem: Problem): Reason => {
     case "ProcessesLeft":
       return "NotReady"
     case "TarFailed":
-      return tarTexts.find(([pattern]) => pattern.test(problem.said))?.[1] ?? "Unknown"
+      return tarReason(problem)
     case "GitError":
       return gitReason(problem)
     case "SandboxError":
@@ -79,14 +80,13 @@ const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
   [/unable to create thread|Cannot allocate memory|Resource temporarily unavailable/, "CapacityExhausted"]
 ]
 
-/** Likewise, of GNU's and of BSD's tar. */
-const tarTexts: ReadonlyArray<readonly [RegExp, Reason]> = [
-  [/No space left on device|Disk quota exceeded/, "QuotaExceeded"],
-  [/Removing leading|Member name contains '\.\.'|Path contains '\.\.'|through symlink/, "Invalid"],
-  [/not look like a tar archive|Unrecognized archive format|Unexpected EOF|[Tt]runcated|Damaged/, "Invalid"],
-  [/Permission denied|Operation not permitted|Read-only file system/, "Unauthorized"],
-  [/Cannot (open|stat|hard link)|No such file/, "NotFound"]
-]
+const tarReason = ({ doing, said }: TarFailed): Reason => {
+  if (/No space left on device|Disk quota exceeded/.test(said)) return "QuotaExceeded"
+  // Unpacked in an empty directory of ours, nothing but the archive itself can be wrong.
+  if (doing === "unpack") return "Invalid"
+  if (/Permission denied|Operation not permitted/.test(said)) return "Unauthorized"
+  return /No such file or directory/.test(said) ? "NotFound" : "Unknown"
+}
 
 /** Whether tar says of an archive, without failing, that it names places outside and that they were changed. */
 export const leadsOut = (said: string): boolean => /Removing leading/.test(said)

@@ -4,10 +4,13 @@ import * as SandboxError from "@org/sandbox-core/SandboxError"
 import {
   classify,
   isCheckedOut,
+  isHarmless,
   isNoRepository,
+  leadsOut,
   type Problem,
   Refused,
-  signalOf
+  signalOf,
+  TarFailed
 } from "@org/sandbox-provider-local/LocalError"
 import { PlatformError } from "effect"
 
@@ -24,6 +27,8 @@ const system = (tag: PlatformError.SystemErrorTag, code?: string) =>
 
 const sandbox = (code: SandboxError.ErrorCode, retryable: boolean) =>
   SandboxError.make(code, { message: "m", nextStep: "n", retryable })
+
+const tar = (doing: "pack" | "unpack", said: string) => new TarFailed({ doing, code: 2, said })
 
 const table: ReadonlyArray<readonly [Problem, string]> = [
   [new Refused({ reason: "Unsupported", message: "m" }), "Unsupported"],
@@ -50,6 +55,12 @@ const table: ReadonlyArray<readonly [Problem, string]> = [
   ],
   [git("fatal: unable to create thread: Resource temporarily unavailable"), "CapacityExhausted"],
   [git("fatal: something new"), "Unknown"],
+  [tar("pack", "tar: x: Cannot open: Permission denied"), "Unauthorized"],
+  [tar("pack", "tar: x: Cannot stat: No such file or directory"), "NotFound"],
+  [tar("pack", "tar: something new"), "Unknown"],
+  [tar("unpack", "tar: x: Cannot write: No space left on device"), "QuotaExceeded"],
+  [tar("unpack", "tar: This does not look like a tar archive"), "Invalid"],
+  [tar("unpack", "tar: x/y: Cannot open: No such file or directory"), "Invalid"],
   [sandbox("ERR_LOCK_TIMEOUT", true), "NotReady"],
   [sandbox("ERR_WORKSPACE_FAILED", true), "Unreachable"],
   [sandbox("ERR_WORKSPACE_FAILED", false), "Invalid"],
@@ -90,6 +101,17 @@ describe("an error of this host", () => {
     assert.isFalse(isCheckedOut("fatal: a branch named 'work' already exists"))
     assert.isTrue(isNoRepository("fatal: not a git repository (or any of the parent directories): .git"))
     assert.isFalse(isNoRepository("fatal: bad config line 1 in file .git/config"))
+  })
+
+  it("knows what tar complains about without harm, and that it has changed a name, in GNU's and BSD's words", () => {
+    assert.isTrue(isHarmless("tar: work: file changed as we read it\ntar: work/x: File removed before we read it\n"))
+    assert.isFalse(isHarmless("tar: work: file changed as we read it\ntar: work/x: Cannot open: Permission denied"))
+    assert.isTrue(leadsOut("tar: Removing leading `/' from member names"))
+    assert.isTrue(leadsOut("bsdtar: Removing leading '/' from member names"))
+    assert.isFalse(leadsOut("tar: x: time stamp 2030-01-01 00:00:00 is 1 s in the future"))
+    const message = "tar: a: file changed as we read it\ntar: b: Cannot open: Permission denied\ntar: Exiting"
+    assert.strictEqual(tar("pack", message).message, "tar: b: Cannot open: Permission denied.")
+    assert.strictEqual(tar("unpack", "").message, "tar: it ended with exit code 2.")
   })
 
   it("names the signal that ended a process, and no other", () => {

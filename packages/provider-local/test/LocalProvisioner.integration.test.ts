@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { assert, layer } from "@effect/vitest"
 import { Host } from "@org/sandbox-core/Host"
 import { layerPlatform } from "@org/sandbox-core/node"
@@ -272,6 +272,90 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("local boxes", 
         assert.deepStrictEqual(yield* inspect(ref), { _tag: "stopped" })
         yield* start(ref)
         assert.strictEqual((yield* run(ref, ["true"])).code, 0)
+      })
+    )
+  )
+
+  it.effect("have a directory for what belongs to the session, which a halt keeps and a removal takes along", () =>
+    withProvider((base) =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const { destroy, provision, stop } = yield* Provisioner
+        const { exec, start } = yield* local
+        const asked = intent()
+        const ref = yield* provision(asked)
+        const own = `${base}/state/local/${asked.name}/run`
+        assert.strictEqual(((yield* fs.stat(own)).mode & 0o777).toString(8), "700")
+        // A box of an earlier version has none yet.
+        yield* fs.remove(own, { recursive: true })
+        const script =
+          'test -d "$SANDBOX_RUN_DIR" && umask 077 && echo kept > "$SANDBOX_RUN_DIR/file" && echo "$SANDBOX_RUN_DIR"'
+        assert.deepInclude(yield* run(ref, ["sh", "-c", script]), { code: 0, out: `${own}\n` })
+        assert.strictEqual(((yield* fs.stat(own)).mode & 0o777).toString(8), "700")
+        yield* stop(ref)
+        yield* start(ref)
+        assert.strictEqual((yield* run(ref, ["cat", `${own}/file`])).out, "kept\n")
+        yield* destroy(ref)
+        assert.isFalse(yield* fs.exists(`${base}/state/local/${asked.name}`))
+        yield* Effect.flip(Effect.scoped(exec(ref, { argv: ["true"] })))
+        yield* Effect.flip(Boxes.runDirectory(ref.key))
+        assert.isFalse(yield* fs.exists(`${base}/state/local/${asked.name}`))
+      })
+    )
+  )
+
+  it.effect("I-106 that were never made, or are gone, leave no process behind that carries their mark", () =>
+    withProvider(() =>
+      Effect.gen(function* () {
+        const { destroy, find, provision, stop } = yield* Provisioner
+        const stray = (key: string) =>
+          Effect.acquireRelease(
+            Effect.callback<ReturnType<typeof spawn>>((resume) => {
+              const child = spawn("sleep", ["1000"], {
+                detached: true,
+                stdio: "ignore",
+                env: { ...process.env, SANDBOX_BOX_KEY: key }
+              })
+              child.once("spawn", () => resume(Effect.succeed(child)))
+            }),
+            (child) => Effect.sync(() => child.kill("SIGKILL"))
+          ).pipe(Effect.map(({ pid = 0 }) => pid))
+        const [{ key }, other, asked] = [intent(), intent(), intent()]
+        const [pid, bystander] = [yield* stray(key), yield* stray(other.key)]
+        yield* destroy(key)
+        assert.deepStrictEqual([alive(pid), alive(bystander)], [false, true])
+        assert.deepStrictEqual(yield* find(key), { _tag: "absent" })
+
+        const old = yield* provision(asked)
+        yield* destroy(old)
+        const left = yield* stray(asked.key)
+        yield* stop(old)
+        assert.isFalse(alive(left))
+        // Those of a later box of the same key are that one's.
+        const young = yield* provision(asked)
+        const running = yield* stray(asked.key)
+        yield* stop(old)
+        yield* destroy(old)
+        assert.isTrue(alive(running))
+        yield* destroy(young)
+        assert.deepStrictEqual([alive(running), alive(bystander)], [false, true])
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.effect("are reached on this host at their own ports", () =>
+    withProvider(() =>
+      Effect.gen(function* () {
+        const { destroy, hostPorts, provision } = yield* Provisioner
+        const { endpoint } = yield* local
+        const ref = yield* provision(intent())
+        assert.isTrue(hostPorts)
+        assert.strictEqual(yield* endpoint(ref, 8080), "http://127.0.0.1:8080")
+        for (const port of [0, -1, 65_536, 1.5]) {
+          assert.strictEqual((yield* Effect.flip(endpoint(ref, port))).reason, "Invalid")
+        }
+        yield* destroy(ref)
+        assert.strictEqual((yield* Effect.flip(endpoint(ref, 8080))).reason, "NotFound")
       })
     )
   )

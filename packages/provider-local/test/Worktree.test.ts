@@ -361,6 +361,108 @@ layer(provisioner, { excludeTestServices: true })("a worktree of a local reposit
   )
 })
 
+layer(provisioner, { excludeTestServices: true })("a worktree of the user's own that is taken over", (it) => {
+  const reused = (top: string, more = {}) => source(top, { reuse: true, ...more })
+
+  it.effect("I-89 is worked in where it is, and stays with its files and its branch when it is let go of", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { destroy } = yield* Provisioner
+      const { attach, detach, status } = yield* workspace
+      for (const kind of ["another worktree", "the main worktree"]) {
+        const top = yield* repository
+        const path = kind === "the main worktree" ? top : `${yield* directory}/mine`
+        if (kind === "the main worktree") git(top, "checkout", "--quiet", "work")
+        else git(top, "worktree", "add", "--quiet", path, "work")
+        const count = worktrees(top)
+        yield* fs.writeFileString(`${path}/notes`, "mine")
+        const ref = yield* box
+        const placed = yield* attach(ref, reused(top))
+        assert.deepStrictEqual(placed, { branch: "work", path, warnings: [] }, kind)
+        assert.deepStrictEqual(yield* attach(ref, reused(top)), placed)
+        assert.deepStrictEqual(yield* attach(ref, source(top)), placed)
+        assert.strictEqual((yield* run(ref, ["pwd"])).out, `${path}\n`)
+        assert.strictEqual((yield* run(ref, ["sh", "-c", 'echo "$SANDBOX_WORKSPACE"'])).out, `${path}\n`)
+        assert.deepStrictEqual(yield* status(ref), { present: true, dirtyFiles: 1, unpublishedCommits: 0 })
+        const tip = commit(path, "more")
+        yield* detach(ref)
+        yield* detach(ref)
+        assert.isFalse((yield* status(ref)).present)
+        yield* attach(ref, reused(top))
+        yield* destroy(ref)
+        assert.strictEqual(yield* fs.readFileString(`${path}/notes`), "mine")
+        assert.strictEqual(git(path, "symbolic-ref", "HEAD"), "refs/heads/work")
+        assert.deepStrictEqual([head(path), worktrees(top)], [tip, count])
+      }
+    })
+  )
+
+  it.effect("is one that has the branch; without one there is a worktree as ever", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const top = yield* repository
+      const { attach } = yield* workspace
+      const ours = yield* attach(yield* box, reused(top))
+      assert.include(ours.path, "/state/local/")
+      assert.strictEqual(ours.branch, "work")
+      const away = `${yield* directory}/away`
+      git(top, "worktree", "add", "--quiet", "-b", "away", away)
+      yield* fs.remove(away, { recursive: true })
+      const fallback = yield* attach(yield* box, reused(top, { branch: "away" }))
+      assert.strictEqual(fallback.branch, "sandbox/x")
+      const clone = yield* attach(yield* box, { ...reused(top, { branch: "main" }), repository: `file://${top}` })
+      assert.include(clone.path, "/state/local/")
+    })
+  )
+
+  it.effect("is one box's alone, whoever asks at once, and so is a box's own worktree", () =>
+    Effect.gen(function* () {
+      const top = yield* repository
+      const { attach, detach } = yield* workspace
+      const boxes = yield* Effect.replicateEffect(box, 6)
+      const answers = yield* Effect.forEach(
+        boxes,
+        (ref) => Effect.result(attach(ref, reused(top, { branch: "main" }))),
+        {
+          concurrency: "unbounded"
+        }
+      )
+      const winners = boxes.filter((_, n) => answers[n]!._tag === "Success")
+      assert.strictEqual(winners.length, 1)
+      for (const answer of answers) {
+        if (answer._tag === "Success") continue
+        assert.strictEqual(answer.failure.reason, "Conflict")
+        assert.include(answer.failure.message, winners[0]!.key)
+      }
+      yield* detach(winners[0]!)
+      const [one, other] = boxes.filter((ref) => ref !== winners[0])
+      yield* attach(one!, reused(top, { branch: "main" }))
+      yield* attach(winners[0]!, source(top))
+      assert.include(yield* conflict(attach(other!, reused(top))), winners[0]!.key)
+    })
+  )
+
+  it.effect("may be gone when it is wanted again, and then the box gets one of its own", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const top = yield* repository
+      const path = `${yield* directory}/mine`
+      git(top, "worktree", "add", "--quiet", path, "work")
+      const { attach, detach, status } = yield* workspace
+      const ref = yield* box
+      yield* attach(ref, reused(top))
+      git(top, "worktree", "remove", path)
+      assert.isFalse((yield* status(ref)).present)
+      assert.include((yield* run(ref, ["pwd"])).out, "/state/local/")
+      const placed = yield* attach(ref, reused(top))
+      assert.include(placed.path, "/state/local/")
+      yield* detach(ref)
+      assert.isFalse(yield* fs.exists(placed.path!))
+      assert.strictEqual(worktrees(top), 1)
+    })
+  )
+})
+
 layer(provisioner, { excludeTestServices: true })("a clone of a remote repository", (it) => {
   it.effect("is on the branch at the commit, follows nothing, and knows the real remote", () =>
     Effect.gen(function* () {

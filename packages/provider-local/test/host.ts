@@ -103,9 +103,12 @@ export const box = Effect.gen(function* () {
 
 /** The members that are optional in the port and that this provider has. */
 export const local = Effect.map(Provisioner, (all) => {
-  const { exec, start, workspace } = all
-  if (exec === undefined || start === undefined || workspace === undefined) throw new Error("a capability is missing")
-  return { ...all, exec, start, workspace }
+  const { endpoint, exec, files, start, workspace } = all
+  if (endpoint === undefined || exec === undefined || files === undefined || start === undefined) {
+    throw new Error("a capability is missing")
+  }
+  if (workspace === undefined) throw new Error("a capability is missing")
+  return { ...all, endpoint, exec, files, start, workspace }
 })
 
 /** Runs a command in a box to its end. */

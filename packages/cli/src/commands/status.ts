@@ -2,26 +2,28 @@ import { status as program } from "@org/sandbox-core"
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
-import { Quit } from "../Output.ts"
+import * as Output from "../Output.ts"
 import * as Render from "../Render.ts"
-import { answer } from "../root.ts"
+import { answer, root } from "../root.ts"
 
 export const status = Command.make(
   "status",
   {
     session: args.optionalSession,
     live: Flag.Boolean("live").pipe(
-      Flag.withDescription("Ask the session's provider too, instead of the ledger alone"),
+      Flag.withDescription("Ask the session's provider and services too, instead of the ledger alone"),
       Flag.withDefault(false)
     )
   },
   ({ live, session }) =>
     Effect.gen(function* () {
-      const { healthy } = yield* answer(
+      const { json } = yield* root
+      const { healthy, warnings } = yield* answer(
         Effect.flatMap(args.chosen(session), (session) => program({ session, live })),
         Render.session
       )
-      if (!healthy) return yield* new Quit({ code: 4 })
+      if (!json) yield* Effect.forEach(warnings, (warning) => Output.note(`warning: ${warning}`))
+      if (!healthy) return yield* new Output.Quit({ code: 4 })
     })
 ).pipe(
   Command.withDescription(

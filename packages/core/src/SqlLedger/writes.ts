@@ -1,5 +1,5 @@
 /** The writes of a ledger: each one transaction that compares and sets, or changes nothing. */
-import { Effect, Option } from "effect"
+import { Effect, Option, Result } from "effect"
 import {
   type Acquisition,
   type Change,
@@ -86,14 +86,19 @@ export const make = (db: Database): Writes => {
     for (let slot = 1; slot <= max; slot++) {
       if (!taken.has(slot)) return { placement_scope: scope, slot }
     }
-    return yield* new SlotsExhausted({ max, holders: yield* all(rows, Rows.toSession) })
+    // one that cannot be read holds its slot all the same, and hides no other
+    const holders = rows.map(Rows.toSession).filter(Result.isSuccess)
+    return yield* new SlotsExhausted({ max, holders: holders.map(({ success }) => success) })
   })
 
   /** Gives the session these ports instead of those it had. */
   const assignPorts = Effect.fnUntraced(function* (row: Rows.Row, ports: Readonly<Record<string, number>> | null) {
-    const [id, scope] = [String(row["id"]), String(row["placement_scope"])]
+    const [id, scope] = [row["id"], row["placement_scope"]]
     yield* sql`DELETE FROM ports WHERE session_id = ${id}`
-    const wanted = Object.values(ports ?? {})
+    // inside a box of its own every number is free
+    if (scope === null) return
+    // in one order for all: writers of the same ports would wait for each other in a circle
+    const wanted = Object.values(ports ?? {}).toSorted((a, b) => a - b)
     if (wanted.length === 0) return
     const taken = yield* sql<{ readonly port: unknown }>`SELECT port FROM ports
       WHERE ${sql.and([sql`scope = ${scope}`, sql.in("port", wanted)])}`
@@ -250,8 +255,8 @@ export const make = (db: Database): Writes => {
     })
     const ports = change.set?.ports
     const [claimed] = yield* transact("commit", body).pipe(
-      // somebody was given the same slot or port in the same moment, and has it now
-      Effect.retry({ times: change.slot?.max ?? 0, while: isUniqueViolation }),
+      // somebody was given the same slot or port in the same moment, and has it now: the next look tells which
+      Effect.retry({ times: change.slot?.max ?? 1, while: isUniqueViolation }),
       Effect.catchIf(isUniqueViolation, (error) =>
         Effect.fail(ports === undefined || ports === null ? error : new PortTaken({ ports: Object.values(ports) }))
       )

@@ -5,6 +5,7 @@ import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef } from "../Session.ts"
 import * as Setup from "../Setup.ts"
+import * as Slots from "../Slots.ts"
 import * as environment from "./environment.ts"
 import * as hooks from "./hooks.ts"
 import * as inherit from "./inherit.ts"
@@ -45,7 +46,7 @@ export const bringUp = Effect.fnUntraced(function* (
   yield* services.start({ held, backend, ref, environment: set, ports, release }, setup.services)
   yield* hooks.inBox(held, backend, { ref, name: "postUp", environment: set })
   const main = Setup.primary(setup)?.ports[0]
-  const port = main === undefined ? undefined : ports[main.name]
+  const port = main === undefined ? undefined : Slots.numberOf(ports, main.name)
   const endpointUrl = port === undefined ? null : yield* backend.endpoint(ref, port)
   return { endpointUrl, envFile } satisfies Standing
 }, Effect.scoped)
@@ -58,7 +59,9 @@ const placePorts = Effect.fnUntraced(function* (held: Held, backend: Backend, re
   if (backend.hostPorts) {
     return yield* held.phase("ports", placement.place(held, { setup, mine: yield* services.ofBox(ref.key) }))
   }
-  const ports = Object.fromEntries(declared.map(({ base, name }) => [name, setup.fixedPorts[name] ?? base]))
+  const ports = Object.fromEntries(
+    declared.map(({ base, name }) => [name, Slots.numberOf(setup.fixedPorts, name) ?? base])
+  )
   yield* held.commit({ set: { ports } })
   return { ports, release: () => Effect.void }
 })

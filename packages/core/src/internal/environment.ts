@@ -9,6 +9,7 @@ import * as Dotenv from "../Dotenv.ts"
 import type { Backend } from "../Provisioners.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
+import * as Slots from "../Slots.ts"
 import * as inBox from "./inBox.ts"
 
 export type Variables = Readonly<Record<string, string>>
@@ -35,13 +36,15 @@ export const generated = (row: Session): Variables => {
     SANDBOX_PROVIDER: row.provider,
     ...(row.workBranch === null ? {} : { SANDBOX_BRANCH: row.workBranch }),
     ...(row.slot === null ? {} : { SANDBOX_SLOT: String(row.slot) }),
-    ...(main === undefined || ports[main.name] === undefined ? {} : { PORT: String(ports[main.name]) }),
+    ...(main === undefined ? {} : withPort(Slots.numberOf(ports, main.name))),
     ...Object.fromEntries(numbered)
   }
 }
 
+const withPort = (number: number | undefined): Variables => (number === undefined ? {} : { PORT: String(number) })
+
 const variablesOf = (port: Setup.Port, ports: Readonly<Record<string, number>>) => {
-  const number = ports[port.name]
+  const number = Slots.numberOf(ports, port.name)
   if (number === undefined) return []
   return [portVariable(port.name), ...port.env].map((name) => [name, String(number)] as const)
 }
@@ -49,9 +52,8 @@ const variablesOf = (port: Setup.Port, ports: Readonly<Record<string, number>>) 
 /** What one service has beside the session's environment: its own port as `PORT`, and what its setup says. */
 export const ofService = (service: Setup.Service, ports: Readonly<Record<string, number>>): Variables => {
   const [port] = service.ports
-  const own = port === undefined ? undefined : ports[port.name]
   return {
-    ...(own === undefined ? {} : { PORT: String(own) }),
+    ...(port === undefined ? {} : withPort(Slots.numberOf(ports, port.name))),
     ...Object.fromEntries(service.ports.flatMap((port) => variablesOf(port, ports))),
     ...service.env
   }

@@ -1,16 +1,18 @@
 /** The services of a session: started in their order, each seen to work before the next. */
 import { Clock, Duration, Effect, Option } from "effect"
 import type { Held } from "../Claim.ts"
-import { type Listener, Ports } from "../Ports.ts"
+import { Ports } from "../Ports.ts"
 import { boxMarker, Processes } from "../Processes.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
+import * as Slots from "../Slots.ts"
 import * as Supervisor from "../Supervisor.ts"
 import { all, type Environment, ofService } from "./environment.ts"
 import { argv } from "./hooks.ts"
 import * as inBox from "./inBox.ts"
+import * as placement from "./placement.ts"
 import { redact } from "./secrets.ts"
 
 /** How often a service is asked whether it works. */
@@ -88,7 +90,7 @@ export const isHealthy = Effect.fnUntraced(function* (
 ) {
   const { backend, ref } = place
   const [port] = service.ports
-  const number = port === undefined ? undefined : place.ports[port.name]
+  const number = port === undefined ? undefined : Slots.numberOf(place.ports, port.name)
   switch (check.kind) {
     case "tcp":
       return number !== undefined && (yield* (yield* Ports).accepts(number))
@@ -119,51 +121,34 @@ export const ofBox = Effect.fnUntraced(function* (key: string) {
     pid === null ? Effect.succeed(false) : Effect.map(variable(pid, boxMarker), (value) => value === key)
 })
 
-/** The first port of a service that somebody else has. */
-export const intruder = Effect.fnUntraced(function* (
-  place: Pick<Place, "backend" | "ref" | "ports">,
-  service: Setup.Service
-) {
+/** That somebody else listens on a port of a service; undefined when nobody does. */
+const portLost = Effect.fnUntraced(function* (place: Place, service: Setup.Service) {
   if (!place.backend.hostPorts) return undefined
-  const { listener } = yield* Ports
+  const ports = yield* Ports
   const isOurs = yield* ofBox(place.ref.key)
   for (const { name } of service.ports) {
-    const port = place.ports[name]
-    const found = port === undefined ? undefined : yield* listener(port)
-    if (found !== undefined && !(yield* isOurs(found.pid))) return { name, listener: found }
+    const number = Slots.numberOf(place.ports, name)
+    const lost = number === undefined ? undefined : yield* placement.conflict(ports, { name, number }, isOurs)
+    if (lost !== undefined) return SandboxError.extend(lost, { details: { ...lost.details, service: service.name } })
   }
   return undefined
 })
 
-/** A check that somebody else answered says nothing about the service. */
+/** A service that runs while somebody else has its port has gone elsewhere, and a check that passed was another's answer. */
 const ownsItsPort = Effect.fnUntraced(function* (place: Place, service: Setup.Service) {
-  if (service.health === undefined || service.health.kind === "command") return
-  const other = yield* intruder(place, service)
-  if (other !== undefined) return yield* portLost(service, other)
+  const lost = yield* portLost(place, service)
+  if (lost !== undefined) return yield* lost
 })
 
-const portLost = (service: Setup.Service, { listener, name }: { readonly name: string; readonly listener: Listener }) =>
-  SandboxError.make("ERR_PORT_IN_USE", {
-    message: `port ${listener.port} of ${service.name} is taken by ${
-      listener.pid === null
-        ? "a process of somebody else"
-        : `process ${listener.pid} (${listener.command ?? "unknown"})`
-    }`,
-    nextStep: `end that process, or choose another port with --port ${name}=<number>`,
-    details: { service: service.name, port: listener.port, pid: listener.pid, command: listener.command }
-  })
-
 const ended = Effect.fnUntraced(function* (place: Place, service: Setup.Service, seen: Supervisor.Status | undefined) {
-  const other = yield* intruder(place, service)
-  if (other !== undefined) return yield* portLost(service, other)
+  yield* ownsItsPort(place, service)
   const code = seen?._tag === "exited" ? seen.code : null
   const how = code === null ? "ended without an exit code" : `ended with exit code ${code}`
   return yield* failed(place, service, { how, code })
 })
 
 const tooLate = Effect.fnUntraced(function* (place: Place, service: Setup.Service) {
-  const other = yield* intruder(place, service)
-  if (other !== undefined) return yield* portLost(service, other)
+  yield* ownsItsPort(place, service)
   return yield* failed(place, service, { how: `does not work after ${service.deadlineS} s`, code: null })
 })
 

@@ -39,6 +39,11 @@ const tail = <E, R>(stream: Stream.Stream<Uint8Array, E, R>) =>
     (said, text) => (said + text).slice(-4096)
   ).pipe(Effect.orElseSucceed(() => ""))
 
+const isBsd = Effect.gen(function* () {
+  const { stdout } = yield* start(["--version"], "ignore")
+  return (yield* Effect.orElseSucceed(Stream.mkString(Stream.decodeText(stdout)), () => "")).startsWith("bsdtar")
+}).pipe(Effect.scoped)
+
 /** What stands in a directory under a name, `.` for all of it. Fails after all was read when something could not be. */
 export const pack = (
   directory: string,
@@ -46,8 +51,13 @@ export const pack = (
 ): Stream.Stream<Uint8Array, SandboxError.SandboxError, ChildProcessSpawner.ChildProcessSpawner> =>
   Stream.unwrap(
     Effect.gen(function* () {
+      // what BSD's writes by itself leaves the holes of a file out, which only few can read
+      const format = (yield* isBsd) ? ["--format", "gnutar"] : []
       // `./` keeps a name from being read as an option, or as BSD's word for another archive
-      const handle = yield* start(["-c", "-f", "-", "-C", directory, name === "." ? name : `./${name}`], "ignore")
+      const handle = yield* start(
+        ["-c", ...format, "-f", "-", "-C", directory, name === "." ? name : `./${name}`],
+        "ignore"
+      )
       const said = yield* Deferred.make<string>()
       yield* Effect.forkScoped(Effect.flatMap(tail(handle.stderr), (text) => Deferred.succeed(said, text)))
       const ended = Effect.gen(function* () {

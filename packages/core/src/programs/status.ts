@@ -1,40 +1,80 @@
 /** `status`: one session, as the ledger knows it and, when asked, as its provider sees it now. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
+import * as serviceViews from "../internal/serviceViews.ts"
 import * as sessions from "../internal/sessions.ts"
 import { Ledger } from "../Ledger.ts"
 import type { StatusOptions } from "../Options.ts"
 import type { Observation } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
-import type { HealthView, StatusResult } from "../Results.ts"
+import type { HealthView, Recovery, StatusResult } from "../Results.ts"
 import type { Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 
-/** `healthy` says whether the session is usable: `ready` or `completed`, and not seen otherwise. */
+/**
+ * `healthy` says whether the session is usable: `ready` or `completed`, and neither its box nor a service seen otherwise.
+ *
+ * Services are asked with `live`, and then one that is down makes the session degraded.
+ */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const session = yield* sessions.find(options.session)
   const { checkpoints } = yield* (yield* Ledger).history(session.id)
   const view = yield* View.session(session)
-  const health = options.live === true ? yield* observed(session) : view.health
   const up = session.state === "ready" || session.state === "completed"
-  const result: StatusResult = {
+  const seen =
+    options.live === true
+      ? yield* observed(session, up)
+      : { health: view.health, services: serviceViews.recorded(session), warnings: [] }
+  const down = seen.services.filter(({ healthy, managed }) => managed && healthy === false).map(({ name }) => name)
+  const result: StatusResult & { readonly services: ReadonlyArray<serviceViews.ServiceView> } = {
     ...view,
-    health,
-    healthy: up && health?.status === "healthy",
+    recovery: view.recovery ?? (down.length === 0 ? null : repair(session, down)),
+    health: seen.health,
+    healthy: up && seen.health?.status === "healthy",
+    services: seen.services,
     checkpoint: View.lastCheckpoint(checkpoints),
-    warnings: []
+    warnings: seen.warnings
   }
   return result
 })
 
-const observed = Effect.fnUntraced(function* (session: Session) {
-  if (session.instance === null) return null
-  const seen = yield* (yield* Provisioners).get(session.provider).pipe(
-    Effect.flatMap((backend) => backend.inspect(session.instance!)),
+const repair = ({ id }: Session, down: ReadonlyArray<string>): Recovery => ({
+  command: `sandbox resume ${id}`,
+  reason: `${down.join(", ")} ${down.length === 1 ? "does" : "do"} not work`
+})
+
+interface Seen {
+  readonly health: HealthView | null
+  readonly services: ReadonlyArray<serviceViews.ServiceView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
+  const { instance: ref } = session
+  const nothing: Seen = { health: null, services: serviceViews.recorded(session), warnings: [] }
+  if (ref === null) return nothing
+  const provisioners = yield* Provisioners
+  const looked = yield* provisioners.get(session.provider).pipe(
+    Effect.flatMap((backend) => backend.inspect(ref)),
     Effect.catch((error) => Effect.succeed<Observation>({ _tag: "unknown", why: error.message }))
   )
-  const view: HealthView = { status: meaning[seen._tag], observedAt: View.iso(yield* Time.millis) }
-  return view
+  const asked =
+    up && looked._tag === "running"
+      ? yield* Effect.result(
+          Effect.flatMap(provisioners.get(session.provider), (backend) => serviceViews.seen(backend, ref, session))
+        )
+      : Result.succeed(nothing.services)
+  const services = Result.getOrElse(asked, () => nothing.services)
+  const works = services.every(({ healthy, managed }) => !managed || healthy !== false)
+  const seen: Seen = {
+    health: {
+      status: looked._tag === "running" && !works ? "degraded" : meaning[looked._tag],
+      observedAt: View.iso(yield* Time.millis)
+    },
+    services,
+    warnings: Result.isFailure(asked) ? [`the services could not be looked at: ${asked.failure.message}`] : []
+  }
+  return seen
 })
 
 const meaning: { readonly [T in Observation["_tag"]]: HealthView["status"] } = {

@@ -1,0 +1,88 @@
+/** The services of a session as others see them: what the ledger knows, and what they are seen to do now. */
+import { Effect } from "effect"
+import { type Listener, Ports } from "../Ports.ts"
+import type { Backend } from "../Provisioners.ts"
+import type { InstanceRef, Session } from "../Session.ts"
+import type * as Setup from "../Setup.ts"
+import * as Supervisor from "../Supervisor.ts"
+import * as environment from "./environment.ts"
+import { isHealthy, ofBox } from "./services.ts"
+
+/** A service of a session. What only looking can tell is null until somebody looks. */
+export interface ServiceView {
+  readonly name: string
+  /** Its own port; none when it has none, or while the session is halted. */
+  readonly port: number | null
+  readonly url: string | null
+  /** What watches its command; none when it is not running. */
+  readonly pid: number | null
+  /** How its command ended, when it has. */
+  readonly exitCode: number | null
+  /** Whether we start and stop it. */
+  readonly managed: boolean
+  /** It runs, its health check says so, and its port is its own. */
+  readonly healthy: boolean | null
+  /** Who listens on its port, where that can be seen from here. */
+  readonly listenerPid: number | null
+  /** Somebody else listens on its port. */
+  readonly wrongOwner: boolean | null
+}
+
+/** From the ledger alone. */
+export const recorded = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>
+  (setup?.services ?? []).map((service) => {
+    const port = portOf(service, ports)
+    return {
+      name: service.name,
+      port,
+      url: port !== null && endpointUrl?.endsWith(`:${port}`) === true ? endpointUrl : null,
+      pid: null,
+      exitCode: null,
+      managed: true,
+      healthy: null,
+      listenerPid: null,
+      wrongOwner: null
+    }
+  })
+
+const portOf = ({ ports: [own] }: Setup.Service, ports: Session["ports"]): number | null =>
+  own === undefined ? null : (ports?.[own.name] ?? null)
+
+/** Asks each of them, all at once. Starts nothing, and changes nothing. */
+export const seen = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, session: Session) {
+  const services = session.setup?.services ?? []
+  if (services.length === 0) return []
+  const views = new Map(recorded(session).map((view) => [view.name, view]))
+  const names = services.map(({ name }) => name)
+  const [running, variables, listening] = yield* Effect.all(
+    [Supervisor.status(backend, ref, names), environment.read(backend, session), listeners(backend, session)],
+    { concurrency: "unbounded" }
+  )
+  const place = { backend, ref, environment: variables, ports: session.ports ?? {} }
+  const isOurs = yield* ofBox(ref.key)
+  const look = Effect.fnUntraced(function* (service: Setup.Service) {
+    const view = views.get(service.name)!
+    const status = running.get(service.name)
+    const listener = view.port === null ? undefined : listening.get(view.port)
+    const wrongOwner = listener !== undefined && !(yield* isOurs(listener.pid))
+    const runs = status?._tag === "running"
+    const works =
+      runs && !wrongOwner && (service.health === undefined || (yield* isHealthy(place, service, service.health)))
+    const shown: ServiceView = {
+      ...view,
+      url: view.port === null ? null : yield* Effect.orElseSucceed(backend.endpoint(ref, view.port), () => null),
+      pid: runs ? status.pid : null,
+      exitCode: status?._tag === "exited" ? status.code : null,
+      healthy: works,
+      listenerPid: listener?.pid ?? null,
+      wrongOwner: view.port === null || !backend.hostPorts ? null : wrongOwner
+    }
+    return shown
+  })
+  return yield* Effect.forEach(services, look, { concurrency: "unbounded" })
+})
+
+const listeners = Effect.fnUntraced(function* (backend: Backend, { ports }: Session) {
+  const { listeners } = yield* Ports
+  return backend.hostPorts ? yield* listeners(Object.values(ports ?? {})) : new Map<number, Listener>()
+})
