@@ -1,14 +1,18 @@
 /**
- * Writes the generated parts of the documents: docs/cli.md from the command's own help and the table of error codes, and
- * the program in README.md from examples/quickstart.
+ * Writes the generated parts of the documents: docs/cli.md from the command's own help and the table of error codes, the
+ * program in README.md from examples/quickstart, and from the schema of the configuration the keys in
+ * docs/configuration.md and the JSON Schema for editors.
  *
  *   npm run docs [-- --check]
  */
+import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { SandboxError } from "@org/sandbox-core"
+import * as Configuration from "@org/sandbox-core/Configuration"
 import { Effect, Layer, Option } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag, type HelpDoc } from "effect/cli"
+import { variableOf } from "../packages/cli/src/config/environment.ts"
 import { sandbox } from "../packages/cli/src/sandbox.ts"
 
 const builtIns = CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
@@ -116,7 +120,95 @@ const readme = (): string => {
   return text.replace(block, (_, open, close) => `${open}\`\`\`ts\n${program}\`\`\`\n${close}`)
 }
 
-const written = { "docs/cli.md": await reference(), "README.md": readme() }
+/** A node of a JSON Schema, as far as its keys are listed. */
+interface Node {
+  readonly description?: string
+  readonly default?: unknown
+  readonly type?: string
+  readonly enum?: ReadonlyArray<unknown>
+  readonly properties?: Readonly<Record<string, Node>>
+  readonly additionalProperties?: Node | boolean
+  readonly items?: Node
+  readonly anyOf?: ReadonlyArray<Node>
+  readonly required?: ReadonlyArray<string>
+}
+
+const kind = (node: Node): string => {
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(", ")
+  if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(kind))].join(" or ")
+  if (node.type === "array") return `list of ${node.items === undefined ? "anything" : kind(node.items)}`
+  return (
+    { object: "map", integer: "whole number", boolean: "true or false", string: "text" }[node.type ?? ""] ??
+    node.type ??
+    "anything"
+  )
+}
+
+const variables = new Map(Configuration.scalars.map(({ path }) => [path.join("."), variableOf(path)]))
+
+const idle = new Set(Configuration.withoutEffect.map((path) => path.join(".")))
+
+/** A row for every key, and one for every key in it. */
+const keyRows = (node: Node, path: string): ReadonlyArray<ReadonlyArray<string>> => {
+  const inside = [node, ...(node.anyOf ?? [])]
+  return [
+    ...inside.flatMap(({ properties = {}, required = [] }) =>
+      Object.entries(properties).flatMap(([name, value]) => {
+        const key = path === "" ? name : `${path}.${name}`
+        const variable = variables.get(key)
+        const fallback =
+          value.default === undefined
+            ? required.includes(name)
+              ? "required"
+              : ""
+            : `\`${JSON.stringify(value.default)}\``
+        const section = value.properties !== undefined && value.default === undefined
+        return [
+          [
+            `\`${key}\``,
+            section ? "section" : kind(value),
+            section ? "" : fallback,
+            prose(idle.has(key) ? `${value.description}; has no effect in this version` : (value.description ?? "")),
+            variable === undefined ? "" : `\`${variable}\``
+          ],
+          ...keyRows(value, key)
+        ]
+      })
+    ),
+    ...inside.flatMap(({ items }) => (items === undefined ? [] : keyRows(items, `${path}[]`))),
+    ...inside.flatMap(({ additionalProperties }) =>
+      typeof additionalProperties === "object" ? keyRows(additionalProperties, `${path}.<name>`) : []
+    )
+  ]
+}
+
+const schema = Configuration.jsonSchema()
+
+/** docs/configuration.md with the table of keys between its markers. */
+const configuration = (): string => {
+  const text = readFileSync("docs/configuration.md", "utf8")
+  const block = /(<!-- keys -->\n)[\s\S]*?(<!-- end -->)/
+  if (!block.test(text)) throw new Error("docs/configuration.md has no place for the keys")
+  const rows = table(["key", "value", "default", "meaning", "variable"], keyRows(schema as Node, ""))
+  return text.replace(block, (_, open, close) => `${open}\n${rows}\n\n${close}`)
+}
+
+/** Text as the formatter wants it. */
+const formatted = (file: string, text: string): string =>
+  execFileSync("node_modules/.bin/biome", ["check", "--write", "--stdin-file-path", file], {
+    input: text,
+    encoding: "utf8"
+  })
+
+const written = {
+  "docs/cli.md": await reference(),
+  "docs/configuration.md": configuration(),
+  "packages/cli/schema/sandbox.schema.json": formatted(
+    "packages/cli/schema/sandbox.schema.json",
+    JSON.stringify(schema)
+  ),
+  "README.md": readme()
+}
 const current = (file: string): string => {
   try {
     return readFileSync(file, "utf8")

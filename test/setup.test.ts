@@ -378,4 +378,26 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       assert.deepEqual(remains(w), nothing)
     })
   )
+
+  it.effect("I-89 gives its checkout up when asked, and never work that is nowhere else; resume makes it again", () =>
+    Effect.gen(function* () {
+      const { client, w } = yield* Connected
+      const session = yield* up(client, w, { services: [web] })
+      const [id, checkout] = [session.sessionId, session.worktreePath!]
+      writeFileSync(join(checkout, "new.txt"), "work\n")
+      const down = (more: object) => client.down({ session: id, deleteWorktree: true, ...more })
+      assert.deepInclude(yield* rejection(down({})), { code: "ERR_DATA_LOSS_UNCONFIRMED" })
+      assert.isTrue(existsSync(join(checkout, "new.txt")))
+      w.git("-C", checkout, "add", "new.txt")
+      w.git("-C", checkout, "commit", "--quiet", "--message", "work")
+      assert.strictEqual((yield* Effect.promise(() => down({}))).state, "stopped")
+      assert.deepEqual(remains(w).worktrees, [])
+      assert.isFalse(existsSync(checkout))
+      const again = yield* Effect.promise(() => client.resume({ session: id }))
+      assert.deepInclude(again, { state: "ready", slot: session.slot, endpointUrl: session.endpointUrl })
+      assert.strictEqual(readFileSync(join(again.worktreePath!, "new.txt"), "utf8"), "work\n")
+      yield* destroy(client, session)
+      w.git("branch", "--delete", "--force", session.workBranch)
+    })
+  )
 })

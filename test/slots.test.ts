@@ -4,8 +4,9 @@ import { once } from "node:events"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
+import { Connected } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
 import { dump, eventually, nothing, type Outcome, query, remains, type World, world } from "./support/sandbox.ts"
 
@@ -42,13 +43,18 @@ const stranger = (port: number) =>
       const script = `require("node:net").createServer().listen(${port}, "127.0.0.1", () => console.log("up"))`
       const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] })
       await once(child.stdout, "data")
-      return child
+      const ended = once(child, "exit")
+      return {
+        pid: child.pid!,
+        isAlive: () => child.exitCode === null && child.signalCode === null,
+        end: Effect.promise(() => {
+          child.kill("SIGKILL")
+          return ended
+        })
+      }
     }),
-    (child) => Effect.sync(() => child.kill("SIGKILL"))
+    ({ end }) => end
   )
-
-const isAlive = ({ exitCode, signalCode }: { readonly exitCode: number | null; readonly signalCode: string | null }) =>
-  exitCode === null && signalCode === null
 
 /** Writes the user's own configuration, which needs no trust. */
 const configure = (w: World, configuration: object) => {
@@ -230,8 +236,7 @@ describe("slots", () => {
         const other = yield* stranger(base + 1)
         assert.deepInclude(placed(yield* w.run(["resume", "one", "--json"])), { slot: 1, ports: { web: base + 5 } })
         assert.strictEqual((yield* w.sandbox("down", "one")).code, 0)
-        other.kill("SIGKILL")
-        yield* Effect.promise(() => (isAlive(other) ? once(other, "exit") : Promise.resolve()))
+        yield* other.end
         assert.deepInclude(placed(yield* w.run(["resume", "one", "--json"])), { slot: 1, ports: { web: base + 1 } })
       }),
     { timeout: 120_000 }
@@ -261,7 +266,7 @@ describe("ports", () => {
         const body = yield* Effect.promise(async () => (await fetch(row?.url ?? "")).text())
         assert.strictEqual(body, "SANDBOX_WEB_PORT")
         assert.strictEqual((yield* w.sandbox("destroy", "one", "--force", "--confirm-data-loss")).code, 0)
-        assert.isTrue(strangers.every(isAlive))
+        assert.isTrue(strangers.every(({ isAlive }) => isAlive()))
         assert.deepEqual(givenPorts(w), [base + 2])
       }),
     { timeout: 120_000 }
@@ -287,7 +292,7 @@ describe("ports", () => {
         assert.include(fixed.cause, "it was asked for by number")
         assert.deepEqual(remains(w), nothing)
         assert.deepEqual([slots(w), givenPorts(w)], [[], []])
-        assert.isTrue(isAlive(other))
+        assert.isTrue(other.isAlive())
         const free = placed(yield* w.run(up(w, "one", "--port", `web=${base + 30}`)))
         assert.deepInclude(free, { slot: 1, ports: { web: base + 30 } })
       }),
@@ -326,7 +331,7 @@ describe("ports", () => {
           yield* eventually("no process is left", () => remains(w).processes.length === 0)
           assert.deepEqual(remains(w), nothing)
           assert.deepEqual([slots(w), givenPorts(w)], [[], []])
-          assert.isTrue(isAlive(other))
+          assert.isTrue(other.isAlive())
         }),
       { timeout: 120_000 }
     )
@@ -426,12 +431,55 @@ describe("ports", () => {
         assert.match(shown.stdout, /^NAME +PORT +URL +LISTENS\nweb +\d+ +http:\/\/127\.0\.0\.1:\d+ +pid \d+ \(node\)\n/)
         assert.include(shown.stdout, `pid ${other.pid} (node), not of this session`)
         assert.strictEqual((yield* w.sandbox("down", "one")).code, 0)
-        assert.isTrue(isAlive(other))
+        assert.isTrue(other.isAlive())
         const halted = yield* w.sandbox("ports", "one")
         assert.deepEqual([halted.code, halted.stdout], [0, ""])
         assert.strictEqual(halted.stderr, "warning: one is stopped: it has ports while it is up\n")
         assertFailure(yield* w.sandbox("ports", "nobody", "--json"), "ERR_SESSION_NOT_FOUND")
       }),
     { timeout: 120_000 }
+  )
+})
+
+layer(Connected.layer, { excludeTestServices: true, timeout: "60 seconds" })("30 sessions of one process", (it) => {
+  it.effect(
+    "I-87 brought up at the same time with 20 ports each have 600 of their own",
+    () =>
+      Effect.gen(function* () {
+        const { client, w } = yield* Connected
+        const [many, each] = [30, 20]
+        const base = yield* vacant(many * each * 3)
+        const ports = Array.from({ length: each }, (_, index) => ({ name: `p${index}`, base: base + index }))
+        const setup = {
+          services: [{ name: "all", command: "exec sleep 1000", ports }],
+          slots: { max: many, stride: each, searchRange: 1 }
+        }
+        const taken = [base + each, base + 2 * each + 1, base + 3 * each + 2]
+        yield* Effect.forEach(taken, stranger)
+        const sessions = yield* Effect.promise(() =>
+          Promise.all(
+            Array.from({ length: many }, (_, n) =>
+              client.up({ repository: w.repository, branch: "main", name: `s${n}`, provider: "local", setup })
+            )
+          )
+        )
+        assert.deepEqual(
+          sessions.map(({ slot }) => slot ?? 0).toSorted((a, b) => a - b),
+          Array.from({ length: many }, (_, index) => index + 1)
+        )
+        const numbers = sessions.flatMap((session) => Object.values(session.ports)).toSorted((a, b) => a - b)
+        assert.strictEqual(new Set(numbers).size, many * each)
+        assert.deepEqual(givenPorts(w), numbers)
+        assert.deepEqual(
+          numbers.filter((number) => taken.includes(number)),
+          []
+        )
+        const round = many * each
+        assert.includeMembers(
+          numbers,
+          taken.map((number) => number + round)
+        )
+      }),
+    { timeout: 180_000 }
   )
 })

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { createClient } from "@org/sandbox-core/promise"
 import { type Agent, work } from "./agent.ts"
-import { left, traces } from "./traces.ts"
+import { inWords, traces } from "./traces.ts"
 
 const directory = resolve(process.argv[2] ?? "parallel-agents")
 const repository = join(directory, "app")
@@ -47,10 +47,10 @@ try {
   console.log(`app-agent-3 is open at ${await sandbox("open", "app-agent-3", "--print")}`)
 
   const ports = agents.flatMap((agent) => agent.ports)
-  console.log(`in use: ${left(await traces({ directory, repository, ports }))}`)
+  console.log(`in use: ${inWords(await traces({ directory, repository, ports }))}`)
   // each is halted and saved before it is removed; what was committed stays, on the agent's branch
   await all(agents, ({ session }) => client.destroy({ session, force: true }))
-  console.log(`left: ${left(await traces({ directory, repository, ports }))}`)
+  console.log(`left: ${inWords(await traces({ directory, repository, ports }))}`)
   console.log(git("branch", "--verbose").toString().trimEnd())
 } finally {
   const { sessions } = await client.list()

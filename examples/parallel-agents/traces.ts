@@ -36,12 +36,15 @@ export const traces = async (place: {
 const answers = (port: number) =>
   new Promise<boolean>((resolve) => {
     const socket = connect({ port, host: "127.0.0.1" })
-    socket.once("connect", () => resolve(true)).once("error", () => resolve(false))
-    socket.once("connect", () => socket.destroy())
+    const done = (open: boolean) => {
+      socket.destroy()
+      resolve(open)
+    }
+    socket.once("connect", () => done(true)).once("error", () => done(false))
   })
 
 /** As words. */
-export const left = (found: Traces): string =>
+export const inWords = (found: Traces): string =>
   Object.entries(found)
     .map(([what, count]) => `${count} ${what}`)
     .join(", ")

@@ -55,7 +55,8 @@ const repositories: Readonly<
       Procfile: "web: bin/serve $PORT # : x\nworker: bin/work 'a: b'\nrelease: bin/migrate\n",
       "package.json": json({ scripts: { dev: "x" } })
     },
-    services: { web: ["bin/serve $PORT # : x", 5000], worker: ["bin/work 'a: b'", undefined] }
+    services: { web: ["bin/serve $PORT # : x", 5000], worker: ["bin/work 'a: b'", undefined] },
+    prepare: "npm install"
   },
   Django: {
     files: { "manage.py": "", "requirements.txt": "django" },

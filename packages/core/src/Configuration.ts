@@ -17,7 +17,7 @@ export { formatPath, nearest, type Path, type ScalarKey, type Shape, scalars, sh
 export { type Layer, type LayerName, layerNames, type Origin, type Position } from "./Configuration/layers.ts"
 export { secretSource, settings, setup, spec } from "./Configuration/meaning.ts"
 export { type Declared, declared, nominal } from "./Configuration/ports.ts"
-export { isolationOf, type Surroundings } from "./Configuration/rules.ts"
+export { isolationOf, type Surroundings, withoutEffect } from "./Configuration/rules.ts"
 export { parseBytes } from "./Configuration/scalars.ts"
 
 /** Something wrong or noteworthy, and where it was written. */

@@ -6,10 +6,13 @@
  * so" for success. The provider remembers nothing itself, so two layers over one cloud behave like two processes over
  * one platform.
  */
-import { type Cause, Deferred, Duration, Effect, Fiber, Layer, Queue, Stream } from "effect"
+import { Deferred, Effect, Layer, Stream } from "effect"
+import * as commands from "./internal/memoryCommands.ts"
+import * as memoryFiles from "./internal/memoryFiles.ts"
 import {
-  type ExecHandle,
+  boxVariables,
   type ExecRequest,
+  type FilesCapability,
   labelNames,
   Provisioner,
   ProvisionerError,
@@ -28,6 +31,8 @@ export interface Box {
   readonly spec: Spec
   /** By absolute path; they outlive a halt, as a disk does. */
   readonly files: Map<string, Uint8Array>
+  /** Directories, links and permissions, where they are not what an ordinary file's path implies. */
+  readonly nodes: Map<string, memoryFiles.Node>
   /** Pending while the box runs. Its completion ends everything in the box; a start puts a new one in its place. */
   power: Deferred.Deferred<"SIGKILL">
   workspace: Workspace | undefined
@@ -100,6 +105,10 @@ export const make = (options: Options): ProvisionerShape => {
         labels: intent.labels,
         spec: intent.spec,
         files: new Map(),
+        nodes: new Map([
+          [workspacePath, { kind: "directory", mode: 0o755, target: "" }],
+          [runPath, { kind: "directory", mode: 0o700, target: "" }]
+        ]),
         power: Deferred.makeUnsafe(),
         workspace: undefined
       })
@@ -128,14 +137,32 @@ export const make = (options: Options): ProvisionerShape => {
   const exec = Effect.fnUntraced(function* (ref: InstanceRef, request: ExecRequest) {
     const box = yield* present("exec", ref)
     if (!isRunning(box)) return yield* fail("exec", "NotReady", `The box ${ref.id} is halted; start it first.`)
-    const [program = "", ...args] = request.argv
-    const command = commands.get(program)
-    if (command === undefined) {
-      const known = [...commands.keys()].join(", ")
+    if (!commands.has(request.argv[0] ?? "")) {
+      const known = commands.names.join(", ")
       return yield* fail("exec", "Invalid", `A memory box has no such command; it has ${known}.`)
     }
-    return yield* run(box, request, command, args)
+    const env = { ...request.env, [boxVariables.workspace]: workspacePath, [boxVariables.run]: runPath }
+    const directory = memoryFiles.resolve(workspacePath, request.cwd ?? ".")
+    return yield* commands.run({ files: box.files, power: box.power, directory, env }, request)
   })
+
+  const refused = (operation: string) => (error: memoryFiles.Refused) => fail(operation, error.reason, error.message)
+
+  const files: FilesCapability = {
+    read: (ref, path) =>
+      Stream.unwrap(
+        Effect.map(present("files.read", ref), (box) =>
+          Stream.mapError(memoryFiles.read(box, memoryFiles.resolve(workspacePath, path)), refused("files.read"))
+        )
+      ),
+    write: (ref, directory, archive) =>
+      Effect.flatMap(present("files.write", ref), (box) =>
+        Effect.mapError(
+          memoryFiles.write(box, memoryFiles.resolve(workspacePath, directory), archive),
+          refused("files.write")
+        )
+      )
+  }
 
   const workspace: WorkspaceCapability = {
     attach: (ref, source) =>
@@ -148,14 +175,20 @@ export const make = (options: Options): ProvisionerShape => {
         const box = lookup(ref)
         if (box?.workspace === undefined) return { present: false, dirtyFiles: 0, unpublishedCommits: 0 }
         const { dirtyFiles, unpublishedCommits } = box.workspace
-        return { present: true, dirtyFiles: dirtyFiles + inWorkspace(box).length, unpublishedCommits }
+        return {
+          present: true,
+          dirtyFiles: dirtyFiles + [...box.files.keys()].filter(isInWorkspace).length,
+          unpublishedCommits
+        }
       }),
     detach: (ref) =>
       Effect.sync(() => {
         const box = lookup(ref)
         if (box === undefined) return
         box.workspace = undefined
-        for (const path of inWorkspace(box)) box.files.delete(path)
+        for (const disk of [box.files, box.nodes]) {
+          for (const path of [...disk.keys()].filter(isInWorkspace)) disk.delete(path)
+        }
       })
   }
 
@@ -184,6 +217,7 @@ export const make = (options: Options): ProvisionerShape => {
     // A capability is a member: where a halt is the end there is nothing to start, and so no `start`.
     ...(haltIsTerminal ? {} : { start }),
     exec,
+    files,
     workspace
   }
 }
@@ -193,94 +227,8 @@ export const layer = (options: Options): Layer.Layer<Provisioner> => Layer.succe
 
 const workspacePath = "/workspace"
 
-const absolute = (path: string, base: string) => (path.startsWith("/") ? path : `${base}/${path}`)
+const runPath = "/run/session"
 
-const inWorkspace = (box: Box) => [...box.files.keys()].filter((path) => path.startsWith(`${workspacePath}/`))
+const isInWorkspace = (path: string) => path.startsWith(`${workspacePath}/`)
 
 const halt = (box: Box) => Deferred.doneUnsafe(box.power, Effect.succeed("SIGKILL"))
-
-interface Io {
-  readonly args: ReadonlyArray<string>
-  readonly env: Readonly<Record<string, string>>
-  readonly cwd: string
-  readonly stdin: Stream.Stream<Uint8Array>
-  readonly files: Map<string, Uint8Array>
-  readonly write: (fd: 1 | 2, output: string | Uint8Array) => Effect.Effect<unknown>
-}
-
-/** What a box can run: an effect that gives the exit code. */
-type Command = (io: Io) => Effect.Effect<number>
-
-const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
-  ["echo", ({ args, write }) => Effect.as(write(1, `${args.join(" ")}\n`), 0)],
-  ["stderr", ({ args, write }) => Effect.as(write(2, `${args.join(" ")}\n`), 0)],
-  ["exit", ({ args }) => Effect.succeed(Number(args[0] ?? 0))],
-  ["sleep", ({ args }) => Effect.as(Effect.sleep(Duration.seconds(Number(args[0] ?? 0))), 0)],
-  ["pwd", ({ cwd, write }) => Effect.as(write(1, `${cwd}\n`), 0)],
-  [
-    "printenv",
-    ({ args: [variable = ""], env, write }) =>
-      env[variable] === undefined ? Effect.succeed(1) : Effect.as(write(1, `${env[variable]}\n`), 0)
-  ],
-  [
-    "cat",
-    ({ args: [path], cwd, files, stdin, write }) => {
-      if (path === undefined)
-        return Effect.as(
-          Stream.runForEach(stdin, (bytes) => write(1, bytes)),
-          0
-        )
-      const content = files.get(absolute(path, cwd))
-      return content === undefined
-        ? Effect.as(write(2, `cat: ${path}: no such file\n`), 1)
-        : Effect.as(write(1, content), 0)
-    }
-  ],
-  [
-    "tee",
-    ({ args: [path = "out"], cwd, files, stdin, write }) =>
-      Effect.flatMap(Stream.mkUint8Array(stdin), (bytes) => {
-        files.set(absolute(path, cwd), bytes)
-        return Effect.as(write(1, bytes), 0)
-      })
-  ]
-])
-
-const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 } as const
-
-const encoder = new TextEncoder()
-
-const run = Effect.fnUntraced(function* (
-  box: Box,
-  request: ExecRequest,
-  command: Command,
-  args: ReadonlyArray<string>
-) {
-  // Bounded: a command that nobody reads waits, instead of filling memory.
-  const output = yield* Queue.bounded<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }, Cause.Done>(16)
-  const killed = yield* Deferred.make<keyof typeof signalNumbers>()
-  const fiber = yield* command({
-    args,
-    env: request.env ?? {},
-    cwd: absolute(request.cwd ?? workspacePath, workspacePath),
-    stdin: request.stdin ?? Stream.empty,
-    files: box.files,
-    write: (fd, text) => Queue.offer(output, { fd, bytes: typeof text === "string" ? encoder.encode(text) : text })
-  }).pipe(
-    Effect.map((code): { readonly code: number; readonly signal?: string } => ({ code })),
-    Effect.raceFirst(
-      Effect.map(Effect.raceFirst(Deferred.await(killed), Deferred.await(box.power)), (signal) => ({
-        code: 128 + signalNumbers[signal],
-        signal
-      }))
-    ),
-    Effect.ensuring(Queue.end(output)),
-    Effect.forkScoped
-  )
-  return {
-    output: Stream.fromQueue(output),
-    exit: Fiber.join(fiber),
-    kill: (signal) => Effect.asVoid(Deferred.succeed(killed, signal)),
-    resize: () => Effect.void
-  } satisfies ExecHandle
-})

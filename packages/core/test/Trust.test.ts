@@ -157,7 +157,9 @@ describe("acceptance", () => {
           Trust.check(effective, { claimed: file, builtin: providers, provider })
         const error = yield* Effect.flip(check("docker", claimed))
         assert.strictEqual(error.code, "ERR_CONFIG_UNTRUSTED")
-        assert.sameMembers([...(error.details?.["runs"] as ReadonlyArray<string>)], always)
+        const { details = {} } = error
+        assert.deepEqual(details["file"], claimed.file)
+        assert.sameMembers([...(details["runs"] as ReadonlyArray<string>)], always)
         assert.include(error.nextStep, "`sandbox trust /app`")
         assert.include(error.nextStep, "--trust-config")
         assert.notInclude(JSON.stringify(error), "c4nary")

@@ -7,6 +7,7 @@
 import { Effect, Schema } from "effect"
 import {
   AtLeast,
+  asDuration,
   CommandLine,
   Limit,
   Memory,
@@ -29,6 +30,12 @@ const maybe = <S extends Schema.Top>(schema: S, description: string) =>
 const key = <S extends Schema.Top, const A extends S["Encoded"]>(schema: S, value: A, description: string) =>
   (schema.annotate({ description, default: value as never }) as S).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed(value) as Effect.Effect<S["Encoded"]>)
+  )
+
+/** A key that is a duration, and has a default. */
+const time = (text: typeof Limit, value: string, description: string) =>
+  asDuration(text.annotate({ description, default: value }) as typeof Limit).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(value))
   )
 
 /** A map of keys with defaults of their own. */
@@ -179,17 +186,17 @@ export const File = Schema.Struct({
   ),
   timeouts: section(
     Schema.Struct({
-      provision: key(Limit, "12m", "Making a box"),
-      stop: key(Limit, "5m", "Halting or starting a box"),
-      look: key(Limit, "30s", "Asking a provider what there is"),
-      workspace: key(Limit, "15m", "Placing or removing a checkout"),
-      lease: key(Limit, "30s", "How long a command that died keeps others off its session"),
-      undo: key(Limit, "60s", "Each step of a rollback")
+      provision: time(Limit, "12m", "Making a box"),
+      stop: time(Limit, "5m", "Halting or starting a box"),
+      look: time(Limit, "30s", "Asking a provider what there is"),
+      workspace: time(Limit, "15m", "Placing or removing a checkout"),
+      lease: time(Limit, "30s", "How long a command that died keeps others off its session"),
+      undo: time(Limit, "60s", "Each step of a rollback")
     }),
     "How long things may take"
   ),
   list: section(
-    Schema.Struct({ recent_window: key(Span, "7d", "How long `sandbox list` shows a session after it ended") }),
+    Schema.Struct({ recent_window: time(Span, "7d", "How long `sandbox list` shows a session after it ended") }),
     "What is shown"
   )
 }).annotate({ title: "sandbox.yaml", description: "How a repository's sandboxes are made" })

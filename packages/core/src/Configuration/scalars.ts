@@ -50,16 +50,20 @@ const spelled = (value: Duration.Duration): string => {
   return `${ms / durationUnits[unit]}${unit}`
 }
 
-const durationText = (pattern: RegExp, message: string) =>
-  checked(pattern, message).pipe(
-    Schema.decodeTo(Schema.Duration, SchemaTransformation.transform({ decode: duration, encode: spelled }))
+/** Text of a duration, as a duration. */
+export const asDuration = <S extends Schema.Codec<string, string>>(text: S) =>
+  text.pipe(
+    Schema.decodeTo(
+      Schema.Duration,
+      SchemaTransformation.transform<Duration.Duration, string>({ decode: duration, encode: spelled })
+    )
   )
 
 /** `500ms`, `90s`, `30m`, `8h`, `7d`. */
-export const Span = durationText(durationPattern, "must be a duration such as 500ms, 90s, 30m, 8h or 7d")
+export const Span = checked(durationPattern, "must be a duration such as 500ms, 90s, 30m, 8h or 7d")
 
 /** A `Span` that is not nothing. */
-export const Limit = durationText(
+export const Limit = checked(
   /^0*[1-9]\d*(ms|s|m|h|d)$/,
   "must be a duration longer than nothing, such as 500ms, 90s, 30m or 2h"
 )

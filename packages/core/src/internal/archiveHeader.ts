@@ -1,4 +1,4 @@
-/** The headers of tar archives: POSIX with and without extended headers, GNU, and the old format are read; POSIX is written. */
+/** The headers of tar archives: POSIX's, with and without extended ones, GNU's and the old ones are read; GNU's are written. */
 
 /** What an extended header holds: POSIX records, or one long name as GNU writes it. */
 export type Extension = "pax" | "global" | "longName" | "longTarget"
@@ -145,30 +145,25 @@ export const extras = (extension: Extension, content: Uint8Array): Extras | unde
   return extension === "global" ? {} : found
 }
 
-/** A header for an entry, behind an extended one where its fields are too short. Nobody owns what it describes. */
+/**
+ * A header for an entry, behind others where its names are too long. Nobody owns what it describes. GNU's format, which
+ * everybody reads, takes names as the bytes they are, whatever the reader's locale.
+ */
 export const write = (entry: Fields): Uint8Array => {
   const name = entry.kind === "directory" ? `${entry.name}/` : entry.name
-  const long = name.length > 100 || entry.target.length > 100 || entry.size >= 8 ** 11
-  const records = [
-    record("path", name),
-    ...(entry.target === "" ? [] : [record("linkpath", entry.target)]),
-    record("size", String(entry.size))
-  ].join("")
   const types = { file: "0", hardlink: "1", symlink: "2", directory: "5", special: "0", unknown: "0" } as const
-  const own = encode({ ...entry, name: name.slice(0, 100), target: entry.target.slice(0, 100) }, types[entry.kind])
-  if (!long) return own
-  const body = new Uint8Array(Math.ceil(records.length / block) * block)
-  body.set(bytesOf(records))
-  const about = { ...entry, name: "././@PaxHeader", target: "", mode: 0o644, size: records.length }
-  return concat([encode(about, "x"), body, own])
+  return concat([
+    ...(name.length > 100 ? long("L", name) : []),
+    ...(entry.target.length > 100 ? long("K", entry.target) : []),
+    encode({ ...entry, name: name.slice(0, 100), target: entry.target.slice(0, 100) }, types[entry.kind])
+  ])
 }
 
-/** `<length> <key>=<value>`, whose length counts its own digits. */
-const record = (key: string, value: string): string => {
-  const rest = ` ${key}=${value}\n`
-  let length = rest.length
-  while (String(length).length + rest.length !== length) length = String(length).length + rest.length
-  return `${length}${rest}`
+const long = (type: "L" | "K", name: string): ReadonlyArray<Uint8Array> => {
+  const size = name.length + 1
+  const body = new Uint8Array(Math.ceil(size / block) * block)
+  body.set(bytesOf(name))
+  return [encode({ name: "././@LongLink", target: "", mode: 0o644, mtime: 0, size }, type), body]
 }
 
 const encode = (entry: Pick<Fields, "name" | "target" | "mode" | "mtime" | "size">, type: string): Uint8Array => {
@@ -179,11 +174,16 @@ const encode = (entry: Pick<Fields, "name" | "target" | "mode" | "mtime" | "size
   put(field.mode, octal(entry.mode, 7))
   put(field.uid, octal(0, 7))
   put(field.gid, octal(0, 7))
-  put(field.size, octal(entry.size < 8 ** 11 ? entry.size : 0, 11))
+  if (entry.size < 8 ** 11) put(field.size, octal(entry.size, 11))
+  else put(field.size, `\x80${binary(large(entry.size))}`)
   put(field.mtime, octal(entry.mtime, 11))
   put(field.type, type)
   put(field.target, entry.target)
-  put(field.magic, "ustar\x0000")
+  put(field.magic, "ustar  ")
   put(field.checksum, `${sum(bytes).toString(8).padStart(6, "0")}\0 `)
   return bytes
 }
+
+/** A number that octal digits have no room for, in eleven bytes. */
+const large = (value: number): Uint8Array =>
+  Uint8Array.from({ length: 11 }, (_, at) => Math.floor(value / 256 ** (10 - at)) % 256)

@@ -32,7 +32,8 @@ export const finish = Effect.fnUntraced(function* (
     "workspace",
     backend.attach(ref, {
       repository: row.repository,
-      branch: row.branch!,
+      // where the asked branch was taken once, the work is on the other one
+      branch: row.workBranch ?? row.branch!,
       commit: row.commit!,
       fallbackBranch: fallbackBranch(row),
       reuse: options.reuse

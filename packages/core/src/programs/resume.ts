@@ -1,5 +1,5 @@
 /** `resume`: brings a session that is halted, broken or half-made back to `ready`. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
 import * as bringUp from "../internal/bringUp.ts"
@@ -19,7 +19,7 @@ import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { Health, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
+import { Health, type InstanceRef, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
@@ -92,6 +92,7 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, fou
       before: (key) => hooks.onHost(held, "preUp", key)
     }))
   if ((yield* held.row).state === "provisioning") yield* held.commit({ move: yield* held.move("syncing") })
+  if (row.instance !== null && row.readyAt !== null) yield* catchUp(held, backend, row.instance)
   const finished = yield* ready.finish(held, backend, { ref, secrets: found })
   const result: ResumeResult = {
     sessionId: row.id,
@@ -131,6 +132,16 @@ const reserveAgain = Effect.fnUntraced(function* (held: Claim.Held) {
     })
   }
   yield* held.commit({ set: { reservedName: row.name } })
+})
+
+/** A checkout that was removed is made again where its branch is now, unless that is nowhere but in the record. */
+const catchUp = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, ref: InstanceRef) {
+  if (!backend.capabilities.includes("workspace") || (yield* backend.workspaceStatus(ref)).present) return
+  const row = yield* held.row
+  const source = Repository.fromLocation(row.repository)
+  const found = yield* Effect.result(Repository.resolve(source, { branch: row.workBranch ?? row.branch! }))
+  if (Result.isSuccess(found)) yield* held.commit({ set: { commit: found.success.commit } })
+  else if (found.failure.code !== "ERR_REPO_UNRESOLVED") return yield* found.failure
 })
 
 /** A failed `up` gave its slot away too. */
