@@ -338,25 +338,6 @@ describe("ports", () => {
   }
 
   it.live(
-    "may be somebody else's where a command sees that the service works",
-    () =>
-      Effect.gen(function* () {
-        const w = yield* world
-        const base = yield* vacant(20)
-        const start = gate(w, "start")
-        const service = { name: "web", command: `${start.script}; exec sleep 1000`, port: base }
-        configure(w, { services: [{ ...service, health: { command: `[ -e ${join(w.directory, "start.open")} ]` } }] })
-        const running = yield* w.start(up(w, "one"))
-        yield* start.waits
-        const other = yield* stranger(base + 1)
-        start.open()
-        assert.deepInclude(placed(yield* running.ended), { ports: { web: base + 1 } })
-        assert.deepInclude((yield* portRows(w, "one"))[0], { whose: "other", pid: other.pid })
-      }),
-    { timeout: 120_000 }
-  )
-
-  it.live(
     "I-87 of 6 sessions with 5 each, brought up at the same time beside strangers, are 30, and each answers",
     () =>
       Effect.gen(function* () {

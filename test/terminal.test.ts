@@ -164,11 +164,16 @@ describe.concurrent("a shell", () => {
     })
   )
 
-  it.live("is refused without a terminal, and for a session that is not up", () =>
+  it.live("is refused without a terminal", () =>
     Effect.gen(function* () {
       const w = yield* session
-      const piped = yield* w.sandbox("shell", "app", "--json")
-      assert.include(refusal(piped).next_step, "sandbox exec")
+      assert.include(refusal(yield* w.sandbox("shell", "app", "--json")).next_step, "sandbox exec")
+    })
+  )
+
+  it.live("I-80 is refused for a session that is halted, with the command that brings it up", () =>
+    Effect.gen(function* () {
+      const w = yield* session
       assert.strictEqual((yield* w.sandbox("down", "app")).code, 0)
       const t = yield* terminal(w, "shell", "app")
       assert.strictEqual(yield* t.ended, 125)
@@ -226,6 +231,29 @@ describe.concurrent("exec", () => {
       for (const reset of ["\x1b[?1049l", "\x1b[?25h"]) assert.include(t.text(), reset)
       assert.strictEqual((yield* w.sandbox("exec", "app", "--timeout", "1s", "--", "sleep", "1001")).code, 125)
       assert.deepEqual(remains(w).processes, [])
+    })
+  )
+
+  it.live("with -d answers at once, names its log, and leaves the command running", () =>
+    Effect.gen(function* () {
+      const w = yield* session
+      const script = "echo $A; echo said >&2; until [ -f go ]; do sleep 0.05; done; echo went"
+      const started = yield* w.sandbox("exec", "-d", "app", "-e", "A=given", "--json", "--", "sh", "-c", script)
+      assert.strictEqual(started.code, 0, started.stdout)
+      const { ok, run, warnings } = JSON.parse(started.stdout)
+      assert.deepEqual({ ok, warnings }, { ok: true, warnings: [] })
+      const logs = w.sandbox("logs", "app", "--service", run)
+      const before = yield* Effect.repeat(logs, { until: ({ stdout }) => stdout.includes("said") })
+      assert.include(before.stdout, "given")
+      assert.notInclude(before.stdout, "went")
+      assert.strictEqual((yield* w.sandbox("exec", "app", "--", "touch", "go")).code, 0)
+      yield* Effect.repeat(logs, { until: ({ stdout }) => stdout.includes("went") })
+      const second = yield* w.sandbox("exec", "--detach", "app", "--", "true")
+      assert.match(second.stdout, /^run_[0-9a-z]{26}\n$/)
+      assert.include(second.stderr, `sandbox logs app --service ${second.stdout.trim()}`)
+      const missing = yield* w.sandbox("exec", "-d", "nobody", "--json", "--", "true")
+      assert.deepInclude(missing, { code: 125 })
+      assert.strictEqual(missing.json().error_code, "ERR_SESSION_NOT_FOUND")
     })
   )
 

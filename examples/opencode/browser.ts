@@ -39,7 +39,11 @@ interface Received {
   readonly id?: number
   readonly method?: string
   readonly sessionId?: string
-  readonly params: { readonly requestId: string; readonly type?: string; readonly response: { readonly status: number } }
+  readonly params: {
+    readonly requestId: string
+    readonly type?: string
+    readonly response: { readonly status: number }
+  }
   readonly result?: Message
   readonly error?: { readonly message: string }
 }

@@ -791,5 +791,13 @@ export const breaks = [
     edits: [["Scope.provide(hold(port), ours)", "Effect.void"]],
     tests: system("slots"),
     only: "I-77 "
+  },
+  {
+    invariant: "80",
+    why: "shell does not ask whether the session is up",
+    file: `${core}/internal/usable.ts`,
+    edits: [["if (up && !isMoved(session)) return", "return"]],
+    tests: system("terminal"),
+    only: "I-80 "
   }
 ]

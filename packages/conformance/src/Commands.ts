@@ -27,9 +27,26 @@ export interface Commands {
   readonly save: (path: string) => Argv
   /** Copies a file to stdout. */
   readonly load: (path: string) => Argv
+  /** Writes a line `up`, then does nothing for a while; an interrupt from the keyboard ends it. */
+  readonly wait: (seconds: number) => Argv
+  /** Writes the size of its terminal as rows, a blank and columns, and again whenever that changes, without an end. */
+  readonly sizes: Argv
+  /** Ends as soon as what it leaves behind, in a process session of its own, has begun to make a file grow without an end. */
+  readonly beat: (path: string) => Argv
 }
 
 const sh = (script: string, ...args: ReadonlyArray<string>): Argv => ["sh", "-c", script, "sh", ...args]
+
+const beat = `
+set -- "$1" 'while :; do echo >>"$1"; sleep 0.05; done'
+if command -v setsid >/dev/null 2>&1; then
+  setsid sh -c "$2" sh "$1" </dev/null >/dev/null 2>&1 &
+else
+  set -m
+  sh -c "$2" sh "$1" </dev/null >/dev/null 2>&1 &
+fi
+until [ -s "$1" ]; do sleep 0.05; done
+`
 
 /** For every box that has `sh` and the usual tools. */
 export const shell: Commands = {
@@ -42,7 +59,10 @@ export const shell: Commands = {
   // A child that holds the output open: a signal that does not reach it leaves the command without an end.
   sleep: (seconds) => sh(`sleep "$1" & wait`, String(seconds)),
   save: (path) => sh(`cat > "$1"`, path),
-  load: (path) => sh(`cat "$1"`, path)
+  load: (path) => sh(`cat "$1"`, path),
+  wait: (seconds) => sh(`echo up; exec sleep "$1"`, String(seconds)),
+  sizes: sh("trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done"),
+  beat: (path) => sh(beat, path)
 }
 
 /** For the boxes of `MemoryProvisioner`. */
@@ -55,5 +75,8 @@ export const memory: Commands = {
   directory: ["pwd"],
   sleep: (seconds) => ["sleep", String(seconds)],
   save: (path) => ["tee", path],
-  load: (path) => ["cat", path]
+  load: (path) => ["cat", path],
+  wait: (seconds) => ["wait", String(seconds)],
+  sizes: ["sizes"],
+  beat: (path) => ["beat", path]
 }

@@ -6,6 +6,7 @@
  */
 
 import {
+  type FilesCapability,
   type Outcome,
   Provisioner,
   ProvisionerError,
@@ -18,7 +19,8 @@ import { Cause, Deferred, type Duration, Effect, Exit, Layer, Stream } from "eff
 
 /** The members of the port, as they are scripted and recorded. */
 export type Operation =
-  | Exclude<keyof ProvisionerShape, "name" | "isolation" | "haltIsTerminal" | "workspace">
+  | Exclude<keyof ProvisionerShape, "name" | "isolation" | "haltIsTerminal" | "hostPorts" | "files" | "workspace">
+  | `files.${keyof FilesCapability}`
   | `workspace.${keyof WorkspaceCapability}`
 
 /** How a call ended; a reason when it failed. `died` is a bug in the provider. */
@@ -119,7 +121,11 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
       ).pipe(Effect.onExit((exit) => Effect.sync(() => record({ ...entry, phase: "end", outcome: ending(exit) }))))
     })
 
-  const { start, exec, workspace } = inner
+  const { endpoint, exec, files, hostPorts, start, workspace } = inner
+
+  // Collected first: a fault is about the whole answer, and half of one is none of the answers it may give.
+  const whole = <A>(op: Operation, target: string, answer: Stream.Stream<A, ProvisionerError>) =>
+    Stream.fromIterableEffect(around(op, target, Stream.runCollect(answer)))
 
   const provisioner: ProvisionerShape = {
     name: inner.name,
@@ -132,10 +138,17 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
     inspect: (ref) => around("inspect", ref.id, inner.inspect(ref)),
     stop: (ref) => around("stop", ref.id, inner.stop(ref)),
     destroy: (target) => around("destroy", idOf(target), inner.destroy(target)),
-    // Collected first: a fault is about the whole answer, and half a list is none of the answers it may give.
-    list: (ledgerId) => Stream.fromIterableEffect(around("list", ledgerId, Stream.runCollect(inner.list(ledgerId)))),
+    list: (ledgerId) => whole("list", ledgerId, inner.list(ledgerId)),
     ...(start && { start: (ref) => around("start", ref.id, start(ref)) }),
     ...(exec && { exec: (ref, request) => around("exec", ref.id, exec(ref, request)) }),
+    ...(files && {
+      files: {
+        read: (ref, path) => whole("files.read", ref.id, files.read(ref, path)),
+        write: (ref, directory, archive) => around("files.write", ref.id, files.write(ref, directory, archive))
+      }
+    }),
+    ...(endpoint && { endpoint: (ref, port) => around("endpoint", ref.id, endpoint(ref, port)) }),
+    ...(hostPorts && { hostPorts }),
     ...(workspace && {
       workspace: {
         attach: (ref, source) => around("workspace.attach", ref.id, workspace.attach(ref, source)),

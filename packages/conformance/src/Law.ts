@@ -21,6 +21,8 @@ export const groups = [
   "labels",
   "interruption",
   "exec",
+  "terminal",
+  "files",
   "data",
   "workspace",
   "leaks"
@@ -28,13 +30,15 @@ export const groups = [
 export type Group = (typeof groups)[number]
 
 /** The members of the port that a provider may leave out. */
-export type Capability = "exec" | "start" | "workspace"
+export type Capability = "exec" | "files" | "start" | "workspace"
+
+/** Which optional members a provider has, and whether its commands can have a terminal. */
+export type Capabilities = Readonly<Record<Capability | "terminal", boolean>>
 
 /** Which optional members a provider has. */
-export type Capabilities = Readonly<Record<Capability, boolean>>
-
-export const capabilitiesOf = (provisioner: ProvisionerShape): Capabilities => ({
+export const membersOf = (provisioner: ProvisionerShape): Readonly<Record<Capability, boolean>> => ({
   exec: provisioner.exec !== undefined,
+  files: provisioner.files !== undefined,
   start: provisioner.start !== undefined,
   workspace: provisioner.workspace !== undefined
 })
@@ -44,14 +48,16 @@ export interface Law {
   /** Unique; a sentence in the present. */
   readonly name: string
   readonly group: Group
-  readonly needs: ReadonlyArray<Capability | "workspaceSource">
+  readonly needs: ReadonlyArray<Capability | "terminal" | "workspaceSource">
   /** Fails where the law does not hold. What it makes is destroyed when its scope closes. */
   readonly check: Effect.Effect<void, LawBroken | ProvisionerError, Provisioner | LawContext | Scope.Scope>
 }
 
 const absences = {
   exec: "the provider has no exec",
+  files: "the provider has no files",
   start: "the provider has no start",
+  terminal: "the provider gives commands no terminal",
   workspace: "the provider has no workspace",
   workspaceSource: "no workspaceSource was given"
 } as const

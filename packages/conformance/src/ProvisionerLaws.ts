@@ -5,14 +5,18 @@
  * that is configured but unknown to us.
  */
 
+import { Provisioner } from "@org/sandbox-core/Provisioner"
+import { Effect } from "effect"
 import { exec } from "./internal/exec.ts"
+import { files } from "./internal/files.ts"
 import { idempotency } from "./internal/idempotency.ts"
 import { interruption } from "./internal/interruption.ts"
 import { leaks } from "./internal/leaks.ts"
 import { lifecycle } from "./internal/lifecycle.ts"
+import { hasTerminal, terminal } from "./internal/terminal.ts"
 import { truth } from "./internal/truth.ts"
 import { workspace } from "./internal/workspace.ts"
-import type { Law } from "./Law.ts"
+import { type Capabilities, type Law, membersOf } from "./Law.ts"
 
 /** Every law, in the order to run them in: the last one sees what the others left behind. */
 export const laws: ReadonlyArray<Law> = [
@@ -21,6 +25,15 @@ export const laws: ReadonlyArray<Law> = [
   ...truth,
   ...interruption,
   ...exec,
+  ...terminal,
+  ...files,
   ...workspace,
   ...leaks
 ]
+
+/** What a provider can do. Asks it for a box, since only a command that wants a terminal learns whether there is one. */
+export const capabilities = Effect.gen(function* () {
+  const members = membersOf(yield* Provisioner)
+  const can: Capabilities = { ...members, terminal: members.exec && (yield* hasTerminal) }
+  return can
+})

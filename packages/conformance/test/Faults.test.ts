@@ -19,7 +19,8 @@ const source = { repository: "/repo", branch: "main", commit: "0", fallbackBranc
 
 const setup = (options?: Omit<MemoryProvisioner.Options, "cloud">) => {
   const cloud = MemoryProvisioner.makeCloud()
-  const faults = Faults.make(MemoryProvisioner.make({ cloud, ...options }))
+  const endpoint = (_: InstanceRef, port: number) => Effect.succeed(`http://127.0.0.1:${port}`)
+  const faults = Faults.make({ ...MemoryProvisioner.make({ cloud, ...options }), endpoint, hostPorts: true })
   return { cloud, faults, provisioner: faults.provisioner }
 }
 
@@ -45,6 +46,9 @@ describe("Faults", () => {
       assert.deepStrictEqual(yield* (yield* provisioner.exec!(ref, { argv: ["exit", "3"] })).exit, { code: 3 })
       yield* provisioner.workspace!.attach(ref, source)
       assert.isTrue((yield* provisioner.workspace!.status(ref)).present)
+      const archive = Stream.fromIterable(yield* Stream.runCollect(provisioner.files!.read(ref, ".")))
+      yield* provisioner.files!.write(ref, ".", archive)
+      assert.strictEqual(yield* provisioner.endpoint!(ref, 80), "http://127.0.0.1:80")
       yield* provisioner.workspace!.detach(ref)
       assert.strictEqual((yield* Stream.runCollect(provisioner.list("ldg_1"))).length, 1)
       yield* provisioner.destroy("s.g1")
@@ -59,6 +63,9 @@ describe("Faults", () => {
         ["exec", ref.id],
         ["workspace.attach", ref.id],
         ["workspace.status", ref.id],
+        ["files.read", ref.id],
+        ["files.write", ref.id],
+        ["endpoint", ref.id],
         ["workspace.detach", ref.id],
         ["list", "ldg_1"],
         ["destroy", "s.g1"]
@@ -78,9 +85,12 @@ describe("Faults", () => {
     Effect.sync(() => {
       assert.isTrue("start" in setup().provisioner)
       assert.isFalse("start" in setup({ haltIsTerminal: true }).provisioner)
-      const { exec: _, workspace: __, ...bare } = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
+      assert.isTrue(setup().provisioner.hostPorts)
+      const all = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
+      const { exec: _, files: __, workspace: ___, ...bare } = all
       const { provisioner } = Faults.make(bare)
-      assert.isFalse("exec" in provisioner || "workspace" in provisioner)
+      for (const member of ["exec", "files", "workspace", "endpoint", "hostPorts"])
+        assert.isFalse(member in provisioner)
     })
   )
 
@@ -183,11 +193,19 @@ describe("Faults", () => {
       yield* faults.script("list", Faults.fail("Unreachable"))
       yield* faults.script("exec", Faults.okThenLoseReply)
       yield* faults.script("workspace.attach", Faults.okThenLoseReply)
+      yield* faults.script("files.read", Faults.fail("RateLimited"))
+      yield* faults.script("files.write", Faults.failBefore)
+      yield* faults.script("endpoint", Faults.fail("NotReady"))
       yield* faults.script("scope", Faults.fail("Unauthorized"))
       assert.strictEqual((yield* Effect.flip(Stream.runCollect(provisioner.list("ldg_1")))).operation, "list")
       assert.strictEqual((yield* Effect.flip(provisioner.exec!(ref, { argv: ["echo"] }))).outcome, "unknown")
       assert.strictEqual((yield* Effect.flip(provisioner.workspace!.attach(ref, source))).outcome, "unknown")
       assert.isTrue((yield* provisioner.workspace!.status(ref)).present)
+      const reading = Stream.runCollect(provisioner.files!.read(ref, "."))
+      assert.strictEqual((yield* Effect.flip(reading)).reason, "RateLimited")
+      assert.isAbove((yield* reading).length, 0)
+      assert.strictEqual((yield* Effect.flip(provisioner.files!.write(ref, ".", Stream.empty))).outcome, "unknown")
+      assert.strictEqual((yield* Effect.flip(provisioner.endpoint!(ref, 80))).reason, "NotReady")
       assert.strictEqual((yield* Effect.flip(provisioner.scope)).reason, "Unauthorized")
       assert.strictEqual(yield* provisioner.scope, "memory")
     })

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Commands from "@org/sandbox-conformance/Commands"
 import * as Law from "@org/sandbox-conformance/Law"
-import { laws } from "@org/sandbox-conformance/ProvisionerLaws"
+import { capabilities, laws } from "@org/sandbox-conformance/ProvisionerLaws"
 import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import {
+  boxVariables,
   type ExecHandle,
   type ExecRequest,
   labelNames,
@@ -251,6 +252,19 @@ const sabotages: Record<string, Sabotage> = {
   "a command runs in the directory that was asked for": execWith({
     request: ({ cwd: _, ...request }) => request
   }),
+  "every command knows its checkout, and a directory beside it": execWith({
+    request: (request) => ({
+      ...request,
+      argv: request.argv.map((word) => (word === boxVariables.run ? boxVariables.workspace : word))
+    })
+  }),
+  "what a command leaves running in a session of its own goes on without it, and no longer than the box": (good) => ({
+    ...good,
+    exec: (ref, request) =>
+      Effect.tap(good.exec(ref, request), () =>
+        Effect.addFinalizer(() => Effect.orDie(Effect.andThen(good.stop(ref), good.start(ref))))
+      )
+  }),
   "killing a command ends it with everything it started, and says by which signal": execWith({
     handle: (handle) => ({ ...handle, kill: () => Effect.void })
   }),
@@ -278,6 +292,75 @@ const sabotages: Record<string, Sabotage> = {
   "a command for a box that is gone is refused as NotFound": (good) => ({
     ...good,
     exec: (ref, request) => Effect.catch(good.exec(ref, request), () => refuse("exec", "Unknown"))
+  }),
+  "a command has a terminal of the size that was asked for, and hears of a new one": execWith({
+    handle: (handle) => ({ ...handle, resize: () => Effect.void })
+  }),
+  "Ctrl-C interrupts the command in a terminal": execWith({
+    request: ({ stdin = Stream.empty, ...request }) => ({
+      ...request,
+      stdin: Stream.map(stdin, (bytes) => bytes.filter((key) => key !== 3))
+    })
+  }),
+  "input that ends is the end of input for the command in a terminal": execWith({
+    request: ({ stdin = Stream.empty, ...request }) => ({ ...request, stdin: Stream.concat(stdin, Stream.never) })
+  }),
+  "killing a command in a terminal ends it with everything it started, and says by which signal": execWith({
+    handle: (handle) => ({ ...handle, kill: () => Effect.void })
+  }),
+  "a tree comes back as it was written: names, permissions, links, empty directories": (good, cloud) => ({
+    ...good,
+    files: {
+      ...good.files,
+      write: (ref, directory, archive) =>
+        Effect.tap(good.files.write(ref, directory, archive), () =>
+          Effect.sync(() => {
+            for (const [path, node] of boxOf(cloud, ref).nodes) {
+              boxOf(cloud, ref).nodes.set(path, { ...node, mode: node.mode | 0o044 })
+            }
+          })
+        )
+    }
+  }),
+  "five megabytes come back byte by byte": (good) => ({
+    ...good,
+    files: {
+      ...good.files,
+      read: (ref, path) =>
+        Stream.map(good.files.read(ref, path), (bytes) => (bytes.length > 1024 ? bytes.with(777, 0) : bytes))
+    }
+  }),
+  "a command sees the files that were written, and what a command writes can be read": (good) => ({
+    ...good,
+    files: { ...good.files, write: () => Effect.void }
+  }),
+  "a path that is not there is refused as NotFound, and is not made": (good) => ({
+    ...good,
+    files: { ...good.files, read: (ref, path) => Stream.catch(good.files.read(ref, path), () => Stream.empty) }
+  }),
+  "I-91 an archive that leads out of its directory is refused, and writes nothing there": (good, cloud) => ({
+    ...good,
+    files: {
+      ...good.files,
+      write: (ref, directory, archive) =>
+        Effect.tapError(good.files.write(ref, directory, archive), () =>
+          Effect.sync(() => boxOf(cloud, ref).files.set("/workspace/escape", Uint8Array.of(1)))
+        )
+    }
+  }),
+  "files of a box that is gone are refused as NotFound": (good) => ({
+    ...good,
+    files: { ...good.files, write: (...args) => Effect.catch(good.files.write(...args), () => Effect.void) }
+  }),
+  "what is in the box's own directory outlives a halt, and is no part of the checkout": (good, cloud) => ({
+    ...good,
+    stop: (ref) =>
+      Effect.tap(good.stop(ref), () =>
+        Effect.sync(() => {
+          const { files } = boxOf(cloud, ref)
+          for (const path of files.keys()) if (!path.startsWith("/workspace/")) files.delete(path)
+        })
+      )
   }),
   "files outlive a halt and a start": (good, cloud) => ({
     ...good,
@@ -355,12 +438,39 @@ describe("ProvisionerLaws", () => {
   })
 })
 
+describe("ProvisionerLaws.capabilities", () => {
+  it.live("says what a provider can do, a terminal being what a command is given", () =>
+    Effect.gen(function* () {
+      const cloud = MemoryProvisioner.makeCloud()
+      const good = MemoryProvisioner.make({ cloud }) as Required<ProvisionerShape>
+      const all = { exec: true, files: true, start: true, terminal: true, workspace: true }
+      const of = (provisioner: ProvisionerShape) =>
+        capabilities.pipe(Effect.scoped, Effect.provide([Layer.succeed(Provisioner, provisioner), context]))
+      assert.deepStrictEqual(yield* of(good), all)
+      const refusing: ProvisionerShape = {
+        ...good,
+        exec: (ref, request) => (request.tty === undefined ? good.exec(ref, request) : refuse("exec", "Unsupported"))
+      }
+      assert.deepStrictEqual(yield* of(refusing), { ...all, terminal: false })
+      const { exec: _, files: __, ...bare } = good
+      assert.deepStrictEqual(yield* of(bare), { ...all, exec: false, files: false, terminal: false })
+      const failing: ProvisionerShape = { ...good, exec: () => refuse("exec", "Unreachable") }
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(of(failing))))
+      assert.strictEqual(cloud.boxes.size, 0)
+    })
+  )
+})
+
 describe("Law.skipReason", () => {
   it("names what is missing, and nothing when nothing is", () => {
     const law = laws.find(({ needs }) => needs.includes("workspaceSource"))!
-    const has = { exec: true, start: true, workspace: true, workspaceSource: true }
+    const can = { exec: true, files: true, start: true, terminal: true, workspace: true }
+    const has = { ...can, workspaceSource: true }
     assert.isUndefined(Law.skipReason(law, has))
     assert.strictEqual(Law.skipReason(law, { ...has, workspace: false }), "the provider has no workspace")
     assert.strictEqual(Law.skipReason(law, { ...has, workspaceSource: false }), "no workspaceSource was given")
+    const terminal = laws.find(({ group }) => group === "terminal")!
+    assert.strictEqual(Law.skipReason(terminal, { ...has, terminal: false }), "the provider gives commands no terminal")
+    assert.strictEqual(Law.skipReason(terminal, { ...has, exec: false }), "the provider has no exec")
   })
 })

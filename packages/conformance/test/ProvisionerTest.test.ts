@@ -1,8 +1,8 @@
 import * as Commands from "@org/sandbox-conformance/Commands"
 import * as ProvisionerTest from "@org/sandbox-conformance/ProvisionerTest"
 import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
-import { Provisioner } from "@org/sandbox-core/Provisioner"
-import { Layer } from "effect"
+import { Provisioner, ProvisionerError } from "@org/sandbox-core/Provisioner"
+import { Effect, Layer } from "effect"
 
 const workspaceSource = {
   repository: "/repo",
@@ -26,10 +26,33 @@ ProvisionerTest.suite({
   workspaceSource
 })
 
-const { exec: _, workspace: __, ...bare } = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
+const { exec: _, files: __, workspace: ___, ...bare } = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
 
 ProvisionerTest.suite({
-  name: "memory, without exec and workspace",
+  name: "memory, without exec, files and workspace",
   layer: Layer.succeed(Provisioner, bare),
-  capabilities: { exec: false, workspace: false }
+  capabilities: { exec: false, files: false, workspace: false }
+})
+
+const all = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
+
+ProvisionerTest.suite({
+  name: "memory, without terminals",
+  layer: Layer.succeed(Provisioner, {
+    ...all,
+    exec: (ref, request) =>
+      request.tty === undefined
+        ? all.exec!(ref, request)
+        : Effect.fail(
+            new ProvisionerError({
+              provider: "memory",
+              operation: "exec",
+              reason: "Unsupported",
+              outcome: "not_applied",
+              message: "no terminals"
+            })
+          )
+  }),
+  capabilities: { terminal: false },
+  commands: Commands.memory
 })

@@ -19,7 +19,7 @@ import { ids, makeHost, reservation } from "./support/world.ts"
 const ledger = SqlLedger.layer({ where: "test", mayInitialise: true }).pipe(Layer.provide(ids))
 const services = Layer.mergeAll(ledger, NodePorts.layer, makeHost().layer)
 
-let next = 20_000 + (process.pid % 100) * 20
+let next = 12_000 + (process.pid % 100) * 20
 
 /** The first of some numbers, below those that the system gives out itself, on which nobody listens. */
 const vacant = (count: number): Effect.Effect<number, never, Ports> =>

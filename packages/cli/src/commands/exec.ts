@@ -2,8 +2,8 @@ import { execDetached, exec as program, SandboxError } from "@org/sandbox-core"
 import { Data, Effect, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
-import { Quit, write } from "../Output.ts"
-import { answer, perform, type Services } from "../root.ts"
+import { note, Quit, write } from "../Output.ts"
+import { answer, perform, root, type Services } from "../root.ts"
 import * as Terminal from "../Terminal.ts"
 
 /** What `shell` takes too. */
@@ -49,12 +49,12 @@ export const exec = Command.make(
       })
       if (detach) {
         const started = Effect.provideService(Effect.flatMap(request, execDetached), Stdio.Stdio, stdio)
-        return yield* Effect.asVoid(
-          Effect.mapError(
-            answer(started, ({ run }) => run),
-            owned
-          )
+        const { name, run } = yield* Effect.mapError(
+          answer(started, ({ run }) => run),
+          owned
         )
+        const { json, quiet } = yield* root
+        return yield* json || quiet ? Effect.void : note(`read what it writes: sandbox logs ${name} --service ${run}`)
       }
       const attached = Effect.gen(function* () {
         const asked = yield* request

@@ -1,8 +1,21 @@
-import { Provisioner, type Reason } from "@org/sandbox-core/Provisioner"
+import { boxVariables, Provisioner, type Reason } from "@org/sandbox-core/Provisioner"
 import type { InstanceRef } from "@org/sandbox-core/Session"
 import { Effect, Stream } from "effect"
 import { LawContext } from "../Law.ts"
-import { broken, capability, halt, inGroup, input, newWorkBox, observed, run, same, spawn, within } from "./kit.ts"
+import {
+  broken,
+  capability,
+  eventually,
+  halt,
+  inGroup,
+  input,
+  newWorkBox,
+  observed,
+  run,
+  same,
+  spawn,
+  within
+} from "./kit.ts"
 
 const law = inGroup("exec")
 
@@ -88,6 +101,41 @@ export const exec = [
     Effect.gen(function* () {
       const { commands } = yield* LawContext
       yield* same("cwd", (yield* run(yield* newWorkBox, commands.directory, { cwd: "/" })).stdout, "/\n")
+    })
+  ),
+  law(
+    "every command knows its checkout, and a directory beside it",
+    ["exec"],
+    Effect.gen(function* () {
+      const { commands } = yield* LawContext
+      const ref = yield* newWorkBox
+      const value = (name: string) =>
+        Effect.map(run(ref, commands.variable(name), { env: { [name]: "forged" } }), ({ stdout }) => stdout.trim())
+      const [workspace, own] = [yield* value(boxVariables.workspace), yield* value(boxVariables.run)]
+      for (const path of [workspace, own]) {
+        if (!path.startsWith("/")) return yield* broken(`the environment: expected an absolute path, saw ${path}.`)
+      }
+      if (`${own}/`.startsWith(`${workspace}/`)) {
+        return yield* broken(`${boxVariables.run}: expected a place outside of ${workspace}, saw ${own}.`)
+      }
+    })
+  ),
+  law(
+    "what a command leaves running in a session of its own goes on without it, and no longer than the box",
+    ["exec", "start"],
+    Effect.gen(function* () {
+      const { commands } = yield* LawContext
+      const ref = yield* newWorkBox
+      const size = Effect.map(run(ref, commands.load("law-beats")), ({ stdout }) => stdout.length)
+      yield* same("exit", (yield* run(ref, commands.beat("law-beats"))).code, 0)
+      const first = yield* size
+      const grows = Effect.map(size, (now) => now > first)
+      yield* eventually("a file that is written without an end grows", grows, true)
+      yield* halt(ref)
+      yield* (yield* capability("start"))(ref)
+      const last = yield* size
+      yield* run(ref, commands.sleep(0.3))
+      yield* same("a file that was written until the halt", yield* size, last)
     })
   ),
   law(

@@ -1,4 +1,4 @@
-import { Provisioner } from "@org/sandbox-core/Provisioner"
+import { boxVariables, Provisioner } from "@org/sandbox-core/Provisioner"
 import { Effect } from "effect"
 import { LawContext } from "../Law.ts"
 import {
@@ -30,6 +30,23 @@ export const workspace = [
       yield* halt(ref)
       yield* (yield* capability("start"))(ref)
       yield* same("output", (yield* run(ref, commands.load("law-file"))).stdout, "kept")
+    })
+  ),
+  inGroup("data")(
+    "what is in the box's own directory outlives a halt, and is no part of the checkout",
+    ["exec", "start"],
+    Effect.gen(function* () {
+      const { commands, workspaceSource: source } = yield* LawContext
+      const { workspace: checkouts } = yield* Provisioner
+      const ref = yield* newWorkBox
+      const file = `${(yield* run(ref, commands.variable(boxVariables.run))).stdout.trim()}/law-file`
+      yield* same("exit", (yield* run(ref, commands.save(file), { stdin: input("kept") })).code, 0)
+      if (checkouts !== undefined && source !== undefined) {
+        yield* same("workspace.status", yield* checkouts.status(ref), clean)
+      }
+      yield* halt(ref)
+      yield* (yield* capability("start"))(ref)
+      yield* same("output", (yield* run(ref, commands.load(file))).stdout, "kept")
     })
   ),
   inGroup("workspace")(

@@ -134,7 +134,7 @@ export const slotsExhausted = ({ holders, max }: SlotsExhausted, owner: string, 
     nextStep:
       free === undefined
         ? "wait for one, or raise `slots.max`"
-        : `free one with \`sandbox destroy ${free.id}\`, or raise \`slots.max\``,
+        : `free one with \`sandbox destroy ${free.id}${free.state === "ready" ? " --force" : ""}\`, or raise \`slots.max\``,
     operationId,
     details: {
       max,

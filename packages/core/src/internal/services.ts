@@ -76,7 +76,7 @@ const works = Effect.fnUntraced(function* (place: Place, service: Setup.Service)
       service.health === undefined
         ? now - begun >= Duration.toMillis(settling)
         : yield* isHealthy(place, service, service.health)
-    if (healthy) return yield* ownsItsPort(place, service)
+    if (healthy) return yield* Effect.when(ownsItsPort(place, service), Effect.succeed(isAskedAtItsPort(service)))
     if (now >= deadline) return yield* tooLate(place, service)
     yield* Effect.sleep(interval)
   }
@@ -133,6 +133,9 @@ const portLost = Effect.fnUntraced(function* (place: Place, service: Setup.Servi
   }
   return undefined
 })
+
+/** What has a check of its own says itself whether it works: a container's port belongs to nobody's process of ours. */
+const isAskedAtItsPort = ({ health }: Setup.Service): boolean => health?.kind !== "command"
 
 /** A service that runs while somebody else has its port has gone elsewhere, and a check that passed was another's answer. */
 const ownsItsPort = Effect.fnUntraced(function* (place: Place, service: Setup.Service) {
