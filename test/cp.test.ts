@@ -61,8 +61,8 @@ describe.concurrent("cp", () => {
       const back = yield* w.sandbox("cp", "app:mine", "back")
       assert.deepInclude(back, { code: 0, stdout: "copied 5 files, 70.0 kB\n", stderr: "" })
       assert.strictEqual(listing(join(w.directory, "back")), listing(mine))
-      assert.strictEqual((yield* w.sandbox("cp", `${w.id}:mine/binary`, "back/link2", "-q")).stdout, "")
-      assert.isTrue(fs.readFileSync(join(mine, "binary")).equals(fs.readFileSync(join(w.directory, "back", "link2"))))
+      assert.strictEqual((yield* w.sandbox("cp", `${w.id}:mine/binary`, "back/again", "-q")).code, 0)
+      assert.isTrue(fs.readFileSync(join(mine, "binary")).equals(fs.readFileSync(join(w.directory, "back", "again"))))
       assert.deepEqual(
         fs.readdirSync(w.directory).filter((name) => name.startsWith(".sandbox")),
         []
@@ -107,15 +107,10 @@ describe.concurrent("cp", () => {
       for (const [from, to, cause] of [
         ["app:none", "x", "there is no app:none"],
         ["app:src.txt", "no/where", "does not exist"],
-        ["mine", "app:no/where", "there is no directory app:no"],
         ["app:src.txt", "app:copy", "both sides are in sessions"],
         ["app", "./app:x", "neither side is in a session"]
       ] as const) {
-        const failed = yield* w.sandbox("cp", from, to, "--json")
-        const { cause: said } = assertFailure(
-          failed,
-          failed.json().error_code === "ERR_EXEC_FAILED" ? "ERR_EXEC_FAILED" : "ERR_INVALID_ARGUMENT"
-        )
+        const { cause: said } = assertFailure(yield* w.sandbox("cp", from, to, "--json"), "ERR_INVALID_ARGUMENT")
         assert.include(said, cause)
       }
       assertFailure(yield* w.sandbox("cp", "nobody:x", "x", "--json"), "ERR_SESSION_NOT_FOUND")

@@ -159,7 +159,7 @@ layer(Connected.layer, { excludeTestServices: true })("logs", (it) => {
         return { running, text }
       })
       const interrupted = yield* started
-      assert.strictEqual(readers(session), 1)
+      assert.isAbove(readers(session), 0)
       interrupted.running.signal("SIGINT")
       const outcome = yield* interrupted.running.ended
       assert.deepEqual({ code: outcome.code, stderr: outcome.stderr }, { code: 130, stderr: "" })

@@ -1,5 +1,5 @@
 /** Whose a process is: told by the mark that it was started with. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -18,6 +18,9 @@ const said = (file: string): ReadonlyArray<number> => {
     return []
   }
 }
+
+const commandOf = (pid: number): string =>
+  execFileSync("ps", ["-o", "comm=", "-p", String(pid)], { encoding: "utf8" }).trim()
 
 /** Starts a server in a session that outlives the command that started it, and answers its pid and its port. */
 const serve = Effect.fnUntraced(function* (w: World, session: string, more = "") {
@@ -63,7 +66,7 @@ describe.concurrent("owner-of", () => {
     })
   )
 
-  it.live("a child of a marked process that carries no mark belongs to nobody", () =>
+  it.live("I-92 takes nothing but the mark for proof: a child of a marked process without it belongs to nobody", () =>
     Effect.gen(function* () {
       const w = yield* world
       assert.strictEqual((yield* w.sandbox("up", w.repository, "-b", "feature", "-p", "local", "-n", "app")).code, 0)
@@ -73,7 +76,7 @@ describe.concurrent("owner-of", () => {
       yield* eventually("both run", () => said(file).length === 2)
       const [parent = 0, child = 0] = said(file)
       assert.strictEqual((yield* w.sandbox("owner-of", String(parent), "--json")).json().name, "app")
-      yield* eventually("the child is itself", () => readFileSync(`/proc/${child}/comm`, "utf8") === "sleep\n")
+      yield* eventually("the child is itself", () => commandOf(child) === "sleep")
       const answer = yield* w.sandbox("owner-of", String(child), "--json")
       assert.strictEqual(assertFailure(answer, "ERR_SESSION_NOT_FOUND").cause, `process ${child} belongs to no session`)
     })

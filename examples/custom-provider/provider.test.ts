@@ -24,6 +24,8 @@ const provider = (root: string) => folders.layer({ root }).pipe(Layer.provide(la
 ProvisionerTest.suite({
   name: "folders",
   layer: provider(join(directory, "boxes")),
+  // what it leaves out, it says
+  capabilities: { files: false, terminal: false },
   workspaceSource: {
     repository,
     branch: "main",

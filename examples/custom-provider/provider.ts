@@ -4,13 +4,14 @@
  *
  *     <root>/<box>/box.json     whose box it is: the key and the labels
  *     <root>/<box>/halted       there while the box is halted
- *     <root>/<box>/commands/    the commands that run
+ *     <root>/<box>/run/         what belongs to the session and not to the repository
  *     <root>/<box>/work/        the checkout
  *
  * All of it is on the disk and none of it in this process, so whoever comes next, after a crash too, sees what we saw.
  */
 import * as Git from "@org/sandbox-core/Git"
 import { Host } from "@org/sandbox-core/Host"
+import * as Processes from "@org/sandbox-core/Processes"
 import {
   defineProvider,
   type ExecRequest,
@@ -24,10 +25,10 @@ import * as SandboxError from "@org/sandbox-core/SandboxError"
 import { InstanceRef, instanceName } from "@org/sandbox-core/Session"
 import { Effect, FileSystem, Layer, Path, Schema, Stream } from "effect"
 import type { ChildProcessSpawner } from "effect/process"
+import * as commands from "./commands.ts"
 import { classify, name, orWhenMissing, Refusal } from "./errors.ts"
-import * as Processes from "./processes.ts"
 
-type Services = FileSystem.FileSystem | Path.Path | ChildProcessSpawner.ChildProcessSpawner | Host
+type Services = FileSystem.FileSystem | Path.Path | ChildProcessSpawner.ChildProcessSpawner | Host | Processes.Processes
 
 const BoxFile = Schema.fromJsonString(
   Schema.Struct({ key: Schema.String, labels: Schema.Record(Schema.String, Schema.String) })
@@ -74,7 +75,7 @@ const make = Effect.fnUntraced(function* (root: string) {
   const provision = Effect.fnUntraced(function* ({ key, labels, name: id }: ProvisionIntent) {
     if ((yield* look(id)) !== undefined) return refOf(id, key)
     const draft = yield* fs.makeTempDirectoryScoped({ directory: root, prefix: ".new-" })
-    yield* fs.makeDirectory(path.join(draft, "commands"))
+    yield* fs.makeDirectory(path.join(draft, "run"), { mode: 0o700 })
     yield* fs.makeDirectory(path.join(draft, "work"))
     yield* fs.writeFileString(path.join(draft, "box.json"), yield* Schema.encodeEffect(BoxFile)({ key, labels }))
     yield* Effect.catch(fs.rename(draft, at(id)), (cause) =>
@@ -84,10 +85,11 @@ const make = Effect.fnUntraced(function* (root: string) {
   }, Effect.scoped)
 
   const halt = Effect.fnUntraced(function* (id: string) {
-    if ((yield* look(id)) === undefined) return
-    // The mark comes first: a command that is just starting is written down, and then looks for the mark once more.
+    const box = yield* look(id)
+    if (box === undefined) return
+    // The mark comes first: a command that is just starting looks for it once more when it is there to be found.
     yield* fs.writeFileString(at(id, "halted"), "")
-    yield* Processes.killAll(at(id, "commands"))
+    yield* Processes.end(Processes.boxMarker, box.key)
   })
 
   // Renamed before it is removed: killed halfway, this leaves no box that has lost its labels.
@@ -110,8 +112,8 @@ const make = Effect.fnUntraced(function* (root: string) {
 
   const exec = Effect.fnUntraced(function* (ref: InstanceRef, request: ExecRequest) {
     yield* mustRun(ref)
-    const place = { directory: at(ref.id, "work"), records: at(ref.id, "commands") }
-    return yield* Effect.tap(Processes.start(request, place), mustRun(ref))
+    const place = { key: ref.key, directory: at(ref.id, "work"), run: at(ref.id, "run") }
+    return yield* Effect.tap(commands.start(request, place), mustRun(ref))
   })
 
   const attach = Effect.fnUntraced(function* (ref: InstanceRef, source: WorkspaceSource) {

@@ -11,6 +11,7 @@ const life = { project: "system", file: "test/invariants/life.test.ts" }
 const persist = { project: "system", file: "test/invariants/persist.test.ts" }
 const unit = (name) => ({ project: "core", file: `packages/core/test/${name}.test.ts` })
 const local = (name) => ({ project: "provider-local", file: `packages/provider-local/test/${name}.test.ts` })
+const localSource = "packages/provider-local/src"
 const system = (name) => ({ project: "system", file: `test/${name}.test.ts` })
 
 const noLiveness = ['if (status === "live" && !force) return', "if (false) return"]
@@ -799,5 +800,178 @@ export const breaks = [
     edits: [["if (up && !isMoved(session)) return", "return"]],
     tests: system("terminal"),
     only: "I-80 "
+  },
+  {
+    invariant: "92",
+    why: "a process is taken for a session's without the mark of its box",
+    file: `${core}/programs/ownerOf.ts`,
+    edits: [
+      [
+        "const key = yield* variable(pid, boxMarker)",
+        'const weak = yield* variable(pid, "SANDBOX_SESSION_ID")\n  const key = (yield* variable(pid, boxMarker)) ?? (weak === undefined ? undefined : `${weak}.g1`)'
+      ]
+    ],
+    tests: system("owner"),
+    only: "I-92 takes nothing but"
+  },
+  {
+    invariant: "94",
+    why: "credentials that nobody chose are copied",
+    file: `${core}/Credentials.ts`,
+    edits: [["Object.fromEntries(wanted.map((name) => [name, credentials[name]!]))", "credentials"]],
+    tests: system("auth"),
+    only: "I-94 "
+  },
+  {
+    invariant: "95",
+    why: "a file of credentials is made first and closed to others then",
+    file: `${core}/programs/authSync.ts`,
+    edits: [
+      ["umask 077\ntarget=$1", "target=$1"],
+      ['mv -f -- "$part" "$name"', 'chmod 600 "$part"; mv -f -- "$part" "$name"']
+    ],
+    tests: system("auth"),
+    only: "I-95 "
+  },
+  {
+    invariant: "96",
+    why: "credentials travel in a command's environment",
+    file: `${core}/programs/authSync.ts`,
+    edits: [["stdin: Stream.make(bytes)", "stdin: Stream.make(bytes), env: { CREDENTIALS: file.text }"]],
+    tests: system("auth"),
+    only: "I-96 "
+  },
+  {
+    invariant: "86",
+    why: "a shell reads what is in a value",
+    file: "packages/cli/src/commands/env.ts",
+    edits: [["export ${name}='${value.replaceAll(\"'\", `'\\\\''`)}'", 'export ${name}="${value}"']],
+    tests: system("env"),
+    only: "I-86 "
+  },
+  {
+    invariant: "80",
+    why: "env does not ask whether the session is up",
+    file: `${core}/programs/env.ts`,
+    edits: [["  yield* usable(session)\n", ""]],
+    tests: system("env"),
+    only: "I-80 "
+  },
+  {
+    invariant: "91",
+    why: "what would be reached through a link is put in place",
+    file: `${localSource}/FilesHost.ts`,
+    edits: [["if (there !== undefined && !there.isDirectory()) {", "if (there?.isFile() === true) {"]],
+    tests: local("Files"),
+    only: "I-91 "
+  },
+  {
+    invariant: "91",
+    why: "a name that tar has changed is taken as it is then",
+    file: `${localSource}/Files.ts`,
+    edits: [["Number(code) !== 0 || leadsOut(said)", "Number(code) !== 0"]],
+    tests: local("Files"),
+    only: "I-91 "
+  },
+  {
+    invariant: "89",
+    why: "a worktree that was taken over is removed like the box's own",
+    file: `${localSource}/Worktree.ts`,
+    edits: [
+      ['  if (checkout.kind === "adopted") return yield* place.record(null)\n', ""],
+      ["yield* clear(place, checkout)\n  if", "yield* clear({ ...place, path: pathOf(place) }, checkout)\n  if"]
+    ],
+    tests: local("Worktree"),
+    only: "I-89 "
+  },
+  {
+    invariant: "92",
+    why: "a terminal's session is looked for by the box's mark alone",
+    file: `${localSource}/Terminal.ts`,
+    edits: [
+      ["  if (!Deferred.isDoneUnsafe(terminal.ended)) return pids\n", ""],
+      [
+        "const pids = yield* terminal.members",
+        "const pids = yield* (yield* Processes.Processes).marked(`${Processes.boxMarker}=${box.key}`)"
+      ]
+    ],
+    tests: local("Terminal"),
+    only: "I-92 leaves"
+  },
+  {
+    invariant: "96",
+    why: "the whole environment of this process goes into a terminal",
+    file: `${localSource}/Exec.ts`,
+    edits: [['!name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN" && ', ""]],
+    tests: local("Terminal"),
+    only: "I-96 "
+  },
+  {
+    invariant: "106",
+    why: "a key without a box has no processes",
+    file: `${localSource}/LocalProvisioner.ts`,
+    edits: [['    yield* endStrays(typeof target === "string" ? target : target.key)\n', ""]],
+    tests: local("LocalProvisioner.integration"),
+    only: "I-106 that were never"
+  },
+  {
+    invariant: "73",
+    why: "a section that is set loses the defaults of its other keys",
+    file: `${core}/Configuration/File.ts`,
+    edits: [
+      ['auto_teardown: key(Schema.Boolean, true, "Destroy', 'auto_teardown: key(Schema.Boolean, false, "Destroy']
+    ],
+    tests: unit("Configuration"),
+    only: "I-73 "
+  },
+  {
+    invariant: "74",
+    why: "an explicit false or 0 counts as absent",
+    file: `${core}/Configuration/keys.ts`,
+    edits: [["inner === null && at.keys.has(key)", "!inner && at.keys.has(key)"]],
+    tests: unit("Configuration.keys"),
+    only: "I-74 "
+  },
+  {
+    invariant: "75",
+    why: "what is wrong with single values hides what does not go together",
+    file: `${core}/Configuration.ts`,
+    edits: [["...[...rules.problems, ...links]", "...(flaws.length > 0 ? [] : [...rules.problems, ...links])"]],
+    tests: unit("Configuration"),
+    only: "I-75 is told all at once"
+  },
+  {
+    invariant: "76",
+    why: "a map of a higher layer replaces the lower one as a whole",
+    file: `${core}/Configuration/layers.ts`,
+    edits: [
+      [
+        "new Map(isMap(under) ? Object.entries(under) : [])",
+        "new Map(isMap(under) && path.length === 0 ? Object.entries(under) : [])"
+      ]
+    ],
+    tests: unit("Configuration"),
+    only: "I-76 win leaf by leaf"
+  },
+  {
+    invariant: "88",
+    why: "init writes without having asked anybody",
+    file: "packages/cli/src/commands/init.ts",
+    edits: [["if (flags.noInput || !canAsk()) {", "if (flags.noInput && !canAsk()) {"]],
+    tests: system("config"),
+    only: "I-88 "
+  },
+  {
+    invariant: "91",
+    why: "links are not followed",
+    file: `${core}/Configuration/paths.ts`,
+    edits: [
+      [
+        "const top = yield* real(repository)",
+        "const top = yield* Effect.as(real(repository), undefined as string | undefined)"
+      ]
+    ],
+    tests: unit("Configuration"),
+    only: "I-91 "
   }
 ]

@@ -51,7 +51,8 @@ export const attach = Effect.fnUntraced(function* <R>(options: {
 }) {
   const stdio = yield* Stdio.Stdio
   const sizes = yield* resizes
-  const stdin = options.keyboard ? Stream.orDie(stdio.stdin) : undefined
+  // a terminal that is gone can be read no more
+  const stdin = options.keyboard ? Stream.catch(stdio.stdin, () => Stream.empty) : undefined
   const guardian = options.keyboard ? yield* guard : undefined
   const running = yield* options.start({ tty: size(), stdin })
   const modes = terminalModes.make()

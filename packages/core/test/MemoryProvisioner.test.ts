@@ -3,6 +3,7 @@ import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import {
   type ExecRequest,
   labelNames,
+  type ProvisionerError,
   type ProvisionerShape,
   type ProvisionIntent,
   type WorkspaceSource
@@ -253,5 +254,87 @@ describe("MemoryProvisioner.workspace", () => {
       assert.deepStrictEqual(yield* status(ref), none)
       assert.strictEqual((yield* Effect.flip(attach(ref, source))).reason, "NotFound")
     })
+  )
+})
+
+describe("MemoryProvisioner.files", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text)
+  const read = (provisioner: ProvisionerShape, ref: InstanceRef, path: string) =>
+    Stream.mkUint8Array(provisioner.files!.read(ref, path))
+
+  it.effect("moves what commands have written from box to box, also while they are halted", () =>
+    Effect.gen(function* () {
+      const { provisioner } = setup()
+      const [one, other] = [yield* provisioner.provision(intent("a.g1")), yield* provisioner.provision(intent("b.g1"))]
+      yield* run(provisioner, one, { argv: ["tee", "dir/notes"], stdin: Stream.make(bytes("hi")) })
+      yield* provisioner.stop(one)
+      yield* provisioner.stop(other)
+      const archive = yield* read(provisioner, one, "dir")
+      yield* provisioner.files!.write(other, ".", Stream.make(archive))
+      yield* provisioner.start!(other)
+      assert.strictEqual((yield* run(provisioner, other, { argv: ["cat", "dir/notes"] })).stdout, "hi")
+      assert.deepStrictEqual(yield* read(provisioner, other, "../workspace/dir"), archive)
+    })
+  )
+
+  it.effect("refuses what is not there, what is in the way, and what is no archive, and changes nothing", () =>
+    Effect.gen(function* () {
+      const { cloud, provisioner } = setup()
+      const ref = yield* provisioner.provision(intent("s.g1"))
+      yield* run(provisioner, ref, { argv: ["tee", "name"], stdin: Stream.make(bytes("file")) })
+      const archive = yield* read(provisioner, ref, "name")
+      const write = (directory: string, content: Uint8Array) =>
+        provisioner.files!.write(ref, directory, Stream.make(content))
+      const reason = <A, R>(call: Effect.Effect<A, ProvisionerError, R>) =>
+        Effect.map(Effect.flip(call), ({ operation, reason }) => [operation, reason])
+      yield* run(provisioner, ref, { argv: ["tee", "busy/name/below"] })
+      assert.deepStrictEqual(yield* reason(read(provisioner, ref, "none")), ["files.read", "NotFound"])
+      assert.deepStrictEqual(yield* reason(write("none", archive)), ["files.write", "NotFound"])
+      assert.deepStrictEqual(yield* reason(write("name", archive)), ["files.write", "Invalid"])
+      assert.deepStrictEqual(yield* reason(write("busy", archive)), ["files.write", "Invalid"])
+      assert.deepStrictEqual(yield* reason(write(".", archive.subarray(0, 512))), ["files.write", "Invalid"])
+      const files = [...cloud.boxes.get(ref.id)!.files.keys()].sort()
+      assert.deepStrictEqual(files, ["/workspace/busy/name/below", "/workspace/name"])
+    })
+  )
+})
+
+describe("MemoryProvisioner, in a terminal", () => {
+  it.effect("has a size, keys that interrupt and end the input, and one output", () =>
+    Effect.gen(function* () {
+      const { provisioner } = setup()
+      const ref = yield* provisioner.provision(intent("s.g1"))
+      const tty = { cols: 80, rows: 24 }
+      const stdin = Stream.make(new TextEncoder().encode("typed"), Uint8Array.of(4), new TextEncoder().encode("late"))
+      assert.deepStrictEqual(yield* run(provisioner, ref, { argv: ["cat"], tty, stdin }), {
+        code: 0,
+        stdout: "typed",
+        stderr: ""
+      })
+      assert.strictEqual((yield* run(provisioner, ref, { argv: ["stderr", "a"], tty })).stdout, "a\n")
+      const keys = Stream.concat(Stream.make(Uint8Array.of(3)), Stream.never)
+      const { code, signal } = yield* run(provisioner, ref, { argv: ["wait", "60"], tty, stdin: keys })
+      assert.deepStrictEqual([code, signal], [130, "SIGINT"])
+      const handle = yield* provisioner.exec!(ref, { argv: ["sizes"], tty })
+      yield* handle.resize({ cols: 9, rows: 3 })
+      const sizes = yield* Stream.runCollect(Stream.take(handle.output, 2))
+      assert.strictEqual(text(sizes, 1), "24 80\n3 9\n")
+    })
+  )
+
+  it.effect(
+    "tells commands where the checkout and the box's own directory are, whatever they are asked to believe",
+    () =>
+      Effect.gen(function* () {
+        const { provisioner } = setup()
+        const ref = yield* provisioner.provision(intent("s.g1"))
+        for (const [name, path] of [
+          ["SANDBOX_WORKSPACE", "/workspace"],
+          ["SANDBOX_RUN_DIR", "/run/session"]
+        ] as const) {
+          const { stdout } = yield* run(provisioner, ref, { argv: ["printenv", name], env: { [name]: "forged" } })
+          assert.strictEqual(stdout, `${path}\n`)
+        }
+      })
   )
 })

@@ -36,9 +36,7 @@ export const cp = Command.make(
         const { warnings } = yield* perform(shown)
         return yield* Effect.forEach(warnings, (warning) => note(`warning: ${warning}`), { discard: true })
       }
-      const { warnings } = yield* answer(shown, ({ bytes, files }) =>
-        quiet ? "" : `copied ${files === 1 ? "1 file" : `${files} files`}, ${amount(bytes)}`
-      )
+      const { warnings } = yield* answer(shown, ({ bytes, files }) => `copied ${count(files)}, ${amount(bytes)}`)
       if (!json) yield* Effect.forEach(warnings, (warning) => note(`warning: ${warning}`), { discard: true })
     })
 ).pipe(
@@ -59,6 +57,8 @@ const amount = (bytes: number): string => {
   const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
   return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${units[unit]}`
 }
+
+const count = (files: number): string => (files === 1 ? "1 file" : `${files} files`)
 
 const refuse = (field: "from" | "to", message: string) =>
   SandboxError.make("ERR_INVALID_ARGUMENT", {
@@ -81,7 +81,7 @@ const unreadable = (why: string) =>
 const progress = (copied: { readonly files: number; readonly bytes: number }) =>
   Effect.suspend(() => {
     const terminal = process.stderr.isTTY === true
-    const line = () => `cp: ${amount(copied.bytes)}, ${copied.files} files`
+    const line = () => `cp: ${amount(copied.bytes)}, ${count(copied.files)}`
     const show = Effect.suspend(() =>
       terminal ? Effect.ignore(write(process.stderr, `\r\x1b[2K  ${line()} …`)) : note(`${line()} …`)
     )

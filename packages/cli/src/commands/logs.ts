@@ -1,9 +1,9 @@
-import { logs as program, type SandboxError } from "@org/sandbox-core"
+import { logs as program, type SandboxError, View } from "@org/sandbox-core"
 import { Cause, Duration, Effect, Option, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import { DurationText } from "../Duration.ts"
-import { Quit, write } from "../Output.ts"
+import { note, Quit, write } from "../Output.ts"
 import { perform, root } from "../root.ts"
 
 type Logs = Effect.Success<ReturnType<typeof program>>
@@ -49,6 +49,8 @@ export const logs = Command.make(
           tail: Option.getOrUndefined(tail),
           since: Option.getOrUndefined(Option.map(since, Duration.toMillis))
         })
+        if (found.services.length === 0 && !json)
+          yield* note(`${found.name} has no services, and nothing runs detached`)
         yield* show(found)
       })
       yield* Effect.catchCause(perform(reading), stopped)
@@ -93,7 +95,7 @@ const object = ({ at, bytes, service }: Line, seq: number) => {
   return {
     seq,
     service,
-    at: new Date(at * 1000).toISOString(),
+    at: View.iso(at * 1000),
     line,
     ...(exact ? {} : { line_base64: Buffer.from(bytes).toString("base64") })
   }

@@ -1,22 +1,20 @@
 /**
- * The processes of a box. Each is written down while it runs, as a file named by its process id that holds its start
- * time, so that any process can end what another one has started.
+ * The commands of a box. Each carries the box's key in its environment, and so does whatever it starts: that is how any
+ * process can end what another one has started, wherever it has gone.
  */
 import { constants } from "node:os"
-import { Host } from "@org/sandbox-core/Host"
-import type { ExecHandle, ExecRequest } from "@org/sandbox-core/Provisioner"
-import { Effect, FileSystem, Path, Stream } from "effect"
+import { boxMarker } from "@org/sandbox-core/Processes"
+import { boxVariables, type ExecHandle, type ExecRequest } from "@org/sandbox-core/Provisioner"
+import { Effect, Path, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { classify, orWhenMissing, Refusal } from "./errors.ts"
+import { classify, Refusal } from "./errors.ts"
 
 /** Starts a command; closing the scope ends it. */
 export const start = Effect.fnUntraced(function* (
   request: ExecRequest,
-  place: { readonly directory: string; readonly records: string }
+  place: { readonly key: string; readonly directory: string; readonly run: string }
 ) {
-  const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const host = yield* Host
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   if (request.tty !== undefined || request.user !== undefined) {
     return yield* new Refusal({ reason: "Unsupported", message: "A folder has no terminals or users; leave them out." })
@@ -26,17 +24,18 @@ export const start = Effect.fnUntraced(function* (
     ChildProcess.make(program, args, {
       cwd: path.resolve(place.directory, request.cwd ?? "."),
       // Nothing of our own environment: it may hold credentials.
-      env: { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: place.directory, ...request.env },
+      env: {
+        PATH: "/usr/local/bin:/usr/bin:/bin",
+        HOME: place.directory,
+        ...request.env,
+        [boxMarker]: place.key,
+        [boxVariables.workspace]: place.directory,
+        [boxVariables.run]: place.run
+      },
       stdin: request.stdin ?? "ignore",
       forceKillAfter: "1 second"
     })
   )
-  const record = path.join(place.records, String(child.pid))
-  yield* fs.writeFileString(record, (yield* host.startedAt(child.pid)) ?? "")
-  yield* Effect.addFinalizer(() =>
-    Effect.ignore(fs.remove(record, { force: true }), { log: "Warn", message: `${record} is left.` })
-  )
-
   const scope = yield* Effect.scope
   const failed = classify("exec")
   return {
@@ -60,17 +59,4 @@ export const start = Effect.fnUntraced(function* (
     kill: (killSignal) => child.kill({ killSignal }).pipe(Effect.ignore, Effect.forkIn(scope), Effect.asVoid),
     resize: () => Effect.fail(failed(new Refusal({ reason: "Unsupported", message: "A folder has no terminals." })))
   } satisfies ExecHandle
-})
-
-/** Ends everything that is written down, with all that it started. */
-export const killAll = Effect.fnUntraced(function* (records: string) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const host = yield* Host
-  for (const pid of yield* orWhenMissing(fs.readDirectory(records), [])) {
-    const startedAt = yield* orWhenMissing(fs.readFileString(path.join(records, pid)), "")
-    // A dead process's id is given to another one: only the start time proves that this one is ours.
-    if (startedAt === "" || startedAt !== (yield* host.startedAt(Number(pid)))) continue
-    yield* Effect.try({ try: () => process.kill(-Number(pid), "SIGKILL"), catch: (cause) => cause })
-  }
 })
