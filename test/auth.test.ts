@@ -140,7 +140,7 @@ describe.concurrent("auth sync", () => {
       const over = yield* sync(w, "--only", "openai", "--to", join(w.directory, "tmp"))
       assert.include(assertFailure(over, "ERR_INVALID_ARGUMENT").cause, "something else than a file")
       const elsewhere = yield* sync(w, "--only", "openai", "--to", "~/agent/auth.json")
-      assert.strictEqual(elsewhere.json().path, join(w.directory, "home", "agent", "auth.json"))
+      assert.propertyVal(elsewhere.json(), "path", join(w.directory, "home", "agent", "auth.json"))
     })
   )
 

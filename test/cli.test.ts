@@ -375,7 +375,7 @@ describe.concurrent("down --all", () => {
       assert.strictEqual(both.code, 1)
       assert.strictEqual(both.json().error_code, "ERR_INVALID_ARGUMENT")
       const neither = yield* w.sandbox("down", "--json")
-      assert.strictEqual(neither.json().cause, "no session was named")
+      assert.strictEqual(neither.json().cause, "no session was named, and this directory belongs to none")
     })
   )
 })

@@ -1,5 +1,5 @@
 /** The configuration from the outside: files, variables and flags; what is wrong with them; what they may run here. */
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -226,6 +226,19 @@ describe.concurrent("layers", { timeout: 120_000 }, () => {
     })
   )
 
+  it.live("are not needed for a request that was answered before, when its repository is not there", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const up = w.sandbox("up", w.url, "-b", "feature", "-p", "local", "--json", "--client-request-id", "k")
+      const first = (yield* up).json()
+      renameSync(w.repository, `${w.repository}-elsewhere`)
+      const again = yield* up
+      renameSync(`${w.repository}-elsewhere`, w.repository)
+      assert.strictEqual(again.code, 0, again.stdout)
+      assert.deepEqual(again.json(), { ...first, replayed: true })
+    })
+  )
+
   it.live("name the repository and the branch where the command line does not", () =>
     Effect.gen(function* () {
       const w = yield* world
@@ -367,6 +380,15 @@ describe.concurrent("a provider of the configuration", { timeout: 120_000 }, () 
         assert.strictEqual(up.json().provider, provider)
         assert.strictEqual((yield* w.sandbox("destroy", name, "--force", "--confirm-data-loss")).code, 0)
       }
+      // a package is the one that the configuration's folder sees
+      const packaged = join(w.directory, "home", ".config", "node_modules", "@mine", "provider")
+      put(join(packaged, "package.json"), JSON.stringify({ type: "module", exports: { default: "./main.js" } }))
+      put(join(packaged, "main.js"), `export { default } from ${JSON.stringify(folders)}`)
+      const root = join(w.directory, "boxes")
+      const options = { mine: { use: "@mine/provider", options: { root } }, twin: { use: "local" } }
+      user(w, `providers: ${JSON.stringify(options)}`)
+      const up = yield* w.sandbox("up", w.repository, "-b", "feature", "-p", "mine", "-n", "c", "--json")
+      assert.strictEqual(up.code, 0, up.stdout)
       const unknown = yield* w.sandbox("up", w.repository, "-p", "nebula", "--json")
       assert.deepEqual(assertFailure(unknown, "ERR_INVALID_ARGUMENT").details.registered, ["local", "mine", "twin"])
     })

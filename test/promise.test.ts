@@ -84,6 +84,50 @@ layer(Connected.layer, { excludeTestServices: true })("the promise client", (it)
     })
   )
 
+  it.effect("reads logs, copies, looks, and gives commands a terminal", () =>
+    Effect.gen(function* () {
+      const { client, w } = yield* Connected
+      const services = [{ name: "clock", command: "echo first; echo second; exec sleep 1000" }]
+      const up = yield* Effect.promise(() =>
+        client.up({ repository: w.repository, branch: "feature", provider: "local", setup: { services } })
+      )
+      const session = { session: up.sessionId }
+      const read = (options: object) =>
+        Effect.promise(async () => {
+          const lines: Array<string> = []
+          for await (const { line, service } of client.logs({ ...session, ...options })) {
+            lines.push(`${service} ${new TextDecoder().decode(line)}`)
+            if (lines.length === 2) break
+          }
+          return lines
+        })
+      assert.deepEqual(yield* read({}), ["clock first", "clock second"])
+      assert.deepEqual(yield* read({ follow: true }), ["clock first", "clock second"])
+      const { run } = yield* Effect.promise(() => client.execDetached({ ...session, argv: ["sh", "-c", "echo out"] }))
+      assert.deepEqual(yield* read({ service: run, follow: true }), [`${run} out`])
+
+      const target = join(w.directory, "copied.md")
+      const copied = yield* Effect.promise(() => client.cp({ from: `${up.sessionId}:README.md`, to: target }))
+      assert.strictEqual(copied.files, 1)
+      assert.strictEqual(readFileSync(target, "utf8"), "# app\n")
+      const terminal = yield* Effect.promise(() =>
+        client.exec({ ...session, argv: ["sh", "-c", "test -t 1 && stty size"], tty: { cols: 70, rows: 20 } })
+      )
+      assert.strictEqual((yield* collected(terminal.output))[1], "20 70\r\n")
+      assert.strictEqual((yield* Effect.promise(() => terminal.exit)).code, 0)
+      const shown = yield* Effect.promise(() => client.env(session))
+      assert.deepInclude(shown.env, { SANDBOX_NAME: up.name })
+      assert.deepEqual((yield* Effect.promise(() => client.ports(session))).ports, [])
+      assert.deepInclude(yield* Effect.promise(() => client.here({ directory: up.worktreePath! })), {
+        sessionId: up.sessionId
+      })
+      const [pid] = processesWith("SANDBOX_SERVICE=clock")
+      assert.deepInclude(yield* Effect.promise(() => client.ownerOf({ pid: pid! })), { service: "clock" })
+      yield* Effect.promise(() => client.destroy({ ...session, force: true }))
+      assert.deepEqual(remains(w), nothing)
+    })
+  )
+
   it.effect("fails with an Error that carries the fields of the contract", () =>
     Effect.gen(function* () {
       const { client, w } = yield* Connected

@@ -16,8 +16,6 @@ export interface Page {
   readonly status: number | undefined
   /** What a script in the page answers; it must be JSON. */
   readonly evaluate: (script: string) => Promise<unknown>
-  /** As PNG. */
-  readonly screenshot: () => Promise<Buffer>
 }
 
 export interface Browser {
@@ -72,6 +70,7 @@ export const launch = async (program: string, profile: string): Promise<Browser>
   const receive = (message: Received) => {
     if (message.id === undefined) return listeners.forEach((listener) => listener(message))
     const answer = answers.get(message.id)
+    answers.delete(message.id)
     if (message.error === undefined) answer?.resolve(message.result ?? {})
     else answer?.reject(new Error(message.error.message))
   }
@@ -91,17 +90,20 @@ export const launch = async (program: string, profile: string): Promise<Browser>
     const { targetId } = await send("Target.createTarget", { url: "about:blank", browserContextId })
     const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true })
     const page = (method: string, params?: Message) => send(method, params, sessionId as string)
+    // a request may be gone by the time it is answered, and so may the browser
+    const answer = (method: string, params: Message) => void page(method, params).catch(() => {})
     let status: number | undefined
     const loaded = Promise.withResolvers<void>()
+    child.once("exit", () => loaded.reject(new Error("the browser has ended")))
     listeners.add(({ method, params, sessionId: from }) => {
       if (from !== sessionId) return
       if (method === "Page.loadEventFired") loaded.resolve()
       if (method === "Network.responseReceived" && params.type === "Document") status = params.response.status
-      if (method === "Fetch.requestPaused") void page("Fetch.continueRequest", { requestId: params.requestId })
+      if (method === "Fetch.requestPaused") answer("Fetch.continueRequest", { requestId: params.requestId })
       if (method === "Fetch.authRequired") {
         const response = credentials === undefined ? "CancelAuth" : "ProvideCredentials"
         const authChallengeResponse = { response, ...credentials }
-        void page("Fetch.continueWithAuth", { requestId: params.requestId, authChallengeResponse })
+        answer("Fetch.continueWithAuth", { requestId: params.requestId, authChallengeResponse })
       }
     })
     await page("Page.enable")
@@ -114,8 +116,7 @@ export const launch = async (program: string, profile: string): Promise<Browser>
       evaluate: async (expression) => {
         const { result } = await page("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true })
         return (result as { readonly value?: unknown }).value
-      },
-      screenshot: async () => Buffer.from(String((await page("Page.captureScreenshot"))["data"]), "base64")
+      }
     }
   }
 

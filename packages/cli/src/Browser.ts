@@ -27,7 +27,7 @@ export const layer: Layer.Layer<never, never, ChildProcessSpawner.ChildProcessSp
     const show = Effect.fnUntraced(function* ([program = "", ...args]: ReadonlyArray<string>) {
       const quiet = { stdin: "ignore", stdout: "ignore", stderr: "ignore" } as const
       const handle = yield* spawner.spawn(ChildProcess.make(program, args, { ...quiet, extendEnv: true }))
-      yield* handle.unref
+      yield* Effect.asVoid(handle.unref)
       return (yield* handle.exitCode) === 0
     }, Effect.scoped)
     return Effect.fnUntraced(function* (url: string) {

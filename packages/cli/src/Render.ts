@@ -68,6 +68,23 @@ export const sessions = (result: Results.ListResult, now: number): string => {
   return [table([header, ...rows]), ...(hints.length === 0 ? [] : ["", ...hints])].join("\n")
 }
 
+/** `web  http://127.0.0.1:3001  works`, one a line. */
+const services = (views: Results.StatusResult["services"]): string =>
+  table(
+    views.map((view) => [
+      `  ${view.name}`,
+      view.url ?? (view.port === null ? "" : `port ${view.port}`),
+      condition(view)
+    ])
+  )
+
+const condition = ({ exitCode, healthy, listenerPid, wrongOwner }: Results.ServiceView): string => {
+  if (wrongOwner === true) return `its port is taken${listenerPid === null ? "" : ` by process ${listenerPid}`}`
+  if (healthy === null) return ""
+  if (healthy) return "works"
+  return exitCode === null ? "does not work" : `ended with exit code ${exitCode}`
+}
+
 export const session = (view: Results.StatusResult): string =>
   [
     `${view.name}  ${state(view)}`,
@@ -90,6 +107,7 @@ export const session = (view: Results.StatusResult): string =>
       ["destroyed", view.destroyedAt],
       ["last error", view.lastError === null ? null : `${view.lastError.errorCode}: ${view.lastError.cause}`]
     ]),
+    ...(view.services.length === 0 ? [] : [services(view.services)]),
     ...(view.recovery === null ? [] : [`next: ${view.recovery.command}  (${view.recovery.reason})`])
   ].join("\n")
 

@@ -38,7 +38,10 @@ const command = Effect.suspend(() => {
 /** Prints what went wrong and answers the exit code. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
   const failed = Option.getOrUndefined(Cause.findErrorOption(cause))
-  if (failed instanceof Output.Quit) return Effect.succeed(failed.code)
+  if (failed instanceof Output.Quit) {
+    // 130 says that it was interrupted; which signal it was is known here
+    return Effect.succeed(failed.code === 130 && received !== undefined ? signals[received] : failed.code)
+  }
   if (failed instanceof OwnFailure) return Effect.as(Output.failure(failed.error, json), failed.code)
   if (failed instanceof CliError.ShowHelp) {
     // `sandbox` alone has shown its help
@@ -66,6 +69,18 @@ const fiber = Effect.runFork(
   )
 )
 
+/** What happens at a signal, where that is no rollback: nothing worth a word for verbs that only look. */
+const farewell: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ["list", "ls", "status", "history", "logs", "env", "ports", "open", "owner-of", "validate"].map((verb) => [
+      verb,
+      ""
+    ])
+  ),
+  exec: "ending the command",
+  shell: "ending the shell"
+}
+
 for (const signal of Object.keys(signals) as ReadonlyArray<keyof typeof signals>) {
   process.on(signal, () => {
     if (received !== undefined) {
@@ -74,7 +89,8 @@ for (const signal of Object.keys(signals) as ReadonlyArray<keyof typeof signals>
       process.exit(SandboxError.exitCode("ERR_RECOVERY_REQUIRED"))
     }
     received = signal
-    if (process.stderr.isTTY === true) process.stderr.write("\nrolling back; once more to leave at once\n")
+    const doing = farewell[argv.find((arg) => !arg.startsWith("-")) ?? ""] ?? "rolling back"
+    if (process.stderr.isTTY === true && doing !== "") process.stderr.write(`\n${doing}; once more to leave at once\n`)
     fiber.interruptUnsafe()
   })
 }

@@ -20,7 +20,7 @@ const singleQuoted = /^'([^']*)'/
  */
 export const parse = (text: string): Readonly<Record<string, string>> => {
   const variables: Record<string, string> = {}
-  let rest = text.replaceAll("\r\n", "\n")
+  let rest = text
   while (rest !== "") {
     const head = line.exec(rest)
     if (head === null) {

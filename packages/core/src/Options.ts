@@ -203,3 +203,62 @@ export interface GcOptions {
   /** Leave alone what was touched within this many milliseconds. */
   readonly olderThan?: number | undefined
 }
+
+export interface OpenOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** Only answer the address. */
+  readonly print?: boolean | undefined
+}
+
+export interface HereOptions {
+  /** An absolute path on this host. */
+  readonly directory: string
+  /** Only the session whose checkout the directory is in, never one whose repository it is in. */
+  readonly inside?: boolean | undefined
+}
+
+/** With both, the one that belongs to a session is meant. */
+export interface OwnerOfOptions {
+  readonly pid?: number | undefined
+  /** A TCP port of this host: its listener is meant. */
+  readonly port?: number | undefined
+}
+
+export interface AuthSyncOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** The providers whose credentials are copied, by name. There is no way to mean all of them. */
+  readonly only: ReadonlyArray<string>
+  /** The file to read, as OpenCode writes it; OpenCode's own, when absent. */
+  readonly from?: string | undefined
+  /** The file to write in the box, absolute or below `~/`; `$SANDBOX_RUN_DIR/auth/auth.json`, when absent. */
+  readonly to?: string | undefined
+  /** Check everything, and copy nothing. */
+  readonly dryRun?: boolean | undefined
+}
+
+export interface PortsOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+}
+
+export interface EnvOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** Answer the values of secrets too. */
+  readonly showSecrets?: boolean | undefined
+}
+
+export interface LogsOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** One service, or one run of `exec --detach`; every service and what else is running, when absent. */
+  readonly service?: string | undefined
+  /** Go on with what is written from now on, until all that is followed has ended. */
+  readonly follow?: boolean | undefined
+  /** Only the last lines of each. */
+  readonly tail?: number | undefined
+  /** Only what was written within this many milliseconds. */
+  readonly since?: number | undefined
+}

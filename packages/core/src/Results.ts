@@ -168,6 +168,8 @@ export interface ListResult {
 export interface StatusResult extends SessionView {
   /** Whether the session is usable as far as is known. */
   readonly healthy: boolean
+  /** In the order in which they are started. */
+  readonly services: ReadonlyArray<ServiceView>
   readonly checkpoint: CheckpointView | null
   readonly warnings: ReadonlyArray<string>
 }
@@ -216,6 +218,113 @@ export interface GcResult {
   readonly dryRun: boolean
   readonly actions: ReadonlyArray<GcAction>
   readonly warnings: ReadonlyArray<string>
+}
+
+export interface OpenResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly endpointUrl: string
+  readonly browserOpened: boolean
+  /** The environment variable in the session that carries the service's password; none when it wants none. */
+  readonly passwordEnv: string | null
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface HereResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+}
+
+export interface OwnerOfResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly pid: number
+  readonly port?: number
+  /** The service that the process is part of. */
+  readonly service?: string
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface AuthSyncResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly providers: ReadonlyArray<string>
+  /** The file in the box; none when nothing was copied. */
+  readonly path: string | null
+  readonly dryRun: boolean
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** A port that a service declares. */
+export interface PortView {
+  readonly name: string
+  readonly service: string
+  readonly port: number
+  /** Where it can be reached from this host; none while its provider cannot tell. */
+  readonly url: string | null
+  /** Whose process listens on it: the session's, or somebody else's; none when nobody listens or that cannot be seen from here. */
+  readonly whose: "session" | "other" | null
+  /** The process that listens, where it can be seen. */
+  readonly pid: number | null
+  /** The program of that process. */
+  readonly command: string | null
+}
+
+export interface PortsResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly slot: number | null
+  /** As the services declare them; empty while the session is halted. */
+  readonly ports: ReadonlyArray<PortView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface EnvResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly provider: string
+  readonly branch: string | null
+  readonly worktreePath: string | null
+  readonly slot: number | null
+  readonly ports: Readonly<Record<string, number>>
+  /** By name, beside what the box has by itself; secrets are among them only when they were asked for. */
+  readonly env: Readonly<Record<string, string>>
+  /** The names of those that are secrets. */
+  readonly secrets: ReadonlyArray<string>
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface CpResult {
+  readonly sessionId: string
+  /** Of all files' contents. */
+  readonly bytes: number
+  /** How many files and links. */
+  readonly files: number
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** A service of a session. What only looking can tell is null until somebody looks. */
+export interface ServiceView {
+  readonly name: string
+  /** Its own port; none when it has none, or while the session is halted. */
+  readonly port: number | null
+  readonly url: string | null
+  /** What watches its command; none when it is not running. */
+  readonly pid: number | null
+  /** How its command ended, when it has. */
+  readonly exitCode: number | null
+  /** Whether we start and stop it. */
+  readonly managed: boolean
+  /** It runs, its health check says so, and its port is its own. */
+  readonly healthy: boolean | null
+  /** Who listens on its port, where that can be seen from here. */
+  readonly listenerPid: number | null
+  /** Somebody else listens on its port. */
+  readonly wrongOwner: boolean | null
 }
 
 /** One step of an operation, or a sentence for the user. */

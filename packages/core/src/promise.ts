@@ -8,6 +8,7 @@ import { Effect, Exit, Layer, ManagedRuntime, References, Scope, Stream } from "
 import * as Node from "./node.ts"
 import type * as Options from "./Options.ts"
 import { Progress } from "./Progress.ts"
+import type { ExecHandle } from "./Provisioner.ts"
 import * as programs from "./programs/index.ts"
 import * as Registration from "./Registration.ts"
 import type * as Results from "./Results.ts"
@@ -40,7 +41,28 @@ export interface ExecOptions {
   readonly cwd?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
   readonly user?: string | undefined
+  /** Give the command a terminal of this size. */
+  readonly tty?: { readonly cols: number; readonly rows: number } | undefined
   readonly stdin?: AsyncIterable<Uint8Array> | undefined
+}
+
+export interface ShellOptions extends Pick<ExecOptions, "session" | "cwd" | "env" | "stdin"> {
+  /** The size of the terminal. */
+  readonly tty: { readonly cols: number; readonly rows: number }
+}
+
+export interface CpOptions {
+  /** `<session>:<path>`, or a path on this host. */
+  readonly from: string
+  /** `<session>:<path>`, or a path on this host. */
+  readonly to: string
+}
+
+/** A line that a service wrote. */
+export interface LogLine {
+  readonly service: string
+  /** Without its line break. */
+  readonly line: Uint8Array
 }
 
 /** A running command. */
@@ -50,6 +72,8 @@ export interface Execution {
   /** Settles when the command has ended and its output was read; 128 + the signal's number when a signal ended it. */
   readonly exit: Promise<{ readonly code: number; readonly signal?: string }>
   readonly kill: (signal?: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Promise<void>
+  /** Of a command that has a terminal. */
+  readonly resize: (size: { readonly cols: number; readonly rows: number }) => Promise<void>
 }
 
 /** The fields that every failure of the client carries. */
@@ -75,6 +99,24 @@ export interface Client {
   readonly gc: (options?: Options.GcOptions, call?: CallOptions) => Promise<Results.GcResult>
   /** Starts a command. Aborting the signal ends it. */
   readonly exec: (options: ExecOptions, call?: CallOptions) => Promise<Execution>
+  /** Starts a command that runs on by itself; `logs` has what it writes. */
+  readonly execDetached: (
+    options: Pick<ExecOptions, "session" | "argv" | "cwd" | "env">,
+    call?: CallOptions
+  ) => Promise<Results.DetachedResult>
+  /** Starts an interactive shell on a terminal. Aborting the signal ends it. */
+  readonly shell: (options: ShellOptions, call?: CallOptions) => Promise<Execution>
+  /** Copies a file or directory into a session or out of one, with the meanings of `docker cp`. */
+  readonly cp: (options: CpOptions, call?: CallOptions) => Promise<Results.CpResult>
+  /** What services wrote and, with `follow`, write. Aborting the signal, or leaving the loop, ends it. */
+  readonly logs: (options: Options.LogsOptions, call?: CallOptions) => AsyncIterable<LogLine>
+  readonly env: (options: Options.EnvOptions, call?: CallOptions) => Promise<Results.EnvResult>
+  readonly ports: (options: Options.PortsOptions, call?: CallOptions) => Promise<Results.PortsResult>
+  /** Answers where the session's page is. A browser is opened only where the program that calls knows how to. */
+  readonly open: (options: Options.OpenOptions, call?: CallOptions) => Promise<Results.OpenResult>
+  readonly ownerOf: (options: Options.OwnerOfOptions, call?: CallOptions) => Promise<Results.OwnerOfResult>
+  readonly authSync: (options: Options.AuthSyncOptions, call?: CallOptions) => Promise<Results.AuthSyncResult>
+  readonly here: (options: Options.HereOptions, call?: CallOptions) => Promise<Results.HereResult>
   /** Ends what is running and closes the ledger. The client cannot be used afterwards. */
   readonly close: () => Promise<void>
 }
@@ -104,16 +146,20 @@ export const createClient = (options: ClientOptions): Client => {
     throw SandboxError.fromCause(exit.cause, null)
   }
 
-  const exec = async ({ stdin, ...request }: ExecOptions, call: CallOptions = {}): Promise<Execution> => {
+  type Started = Effect.Effect<ExecHandle<SandboxError.SandboxError>, SandboxError.SandboxError, Services | Scope.Scope>
+
+  const running = async (
+    start: (input: { readonly stdin?: Stream.Stream<Uint8Array> }) => Started,
+    stdin: ExecOptions["stdin"],
+    call: CallOptions
+  ): Promise<Execution> => {
     const scope = Scope.makeUnsafe()
     const close = () => runtime.runPromise(Scope.close(scope, Exit.void))
     const input = stdin === undefined ? {} : { stdin: Stream.orDie(Stream.fromAsyncIterable(stdin, (cause) => cause)) }
-    const handle = await run(Scope.provide(programs.exec({ ...request, ...input }), scope), call).catch(
-      async (error) => {
-        await close()
-        throw error
-      }
-    )
+    const handle = await run(Scope.provide(start(input), scope), call).catch(async (error) => {
+      await close()
+      throw error
+    })
     call.signal?.addEventListener("abort", close, { once: true })
     const exit = run(handle.exit, call).finally(close)
     // whoever does not look at how it ended is not to be ended by it
@@ -121,8 +167,23 @@ export const createClient = (options: ClientOptions): Client => {
     return {
       output: Stream.toAsyncIterable(handle.output),
       exit,
-      kill: (signal = "SIGTERM") => run(handle.kill(signal))
+      kill: (signal = "SIGTERM") => run(handle.kill(signal)),
+      resize: (size) => run(handle.resize(size))
     }
+  }
+
+  const logs = async function* (request: Options.LogsOptions, call: CallOptions = {}): AsyncIterable<LogLine> {
+    const { lines } = await run(programs.logs(request), call)
+    const plain = Stream.map(lines, ({ bytes, service }): LogLine => ({ service, line: bytes }))
+    const aborted = Effect.callback<void>((resume) => {
+      const { signal } = call
+      if (signal === undefined) return
+      const end = () => resume(Effect.void)
+      if (signal.aborted) return end()
+      signal.addEventListener("abort", end, { once: true })
+      return Effect.sync(() => signal.removeEventListener("abort", end))
+    })
+    yield* Stream.toAsyncIterable(Stream.interruptWhen(plain, aborted))
   }
 
   return {
@@ -134,7 +195,19 @@ export const createClient = (options: ClientOptions): Client => {
     status: (options, call) => run(programs.status(options), call),
     history: (options, call) => run(programs.history(options), call),
     gc: (options, call) => run(programs.gc(options), call),
-    exec,
+    exec: ({ stdin, ...request }, call = {}) =>
+      running((input) => programs.exec({ ...request, ...input }), stdin, call),
+    execDetached: (options, call) => run(programs.execDetached(options), call),
+    shell: ({ stdin, ...request }, call = {}) =>
+      running((input) => programs.shell({ ...request, ...input }), stdin, call),
+    cp: ({ from, to }, call) => run(programs.cp({ from, to }), call),
+    logs,
+    env: (options, call) => run(programs.env(options), call),
+    ports: (options, call) => run(programs.ports(options), call),
+    open: (options, call) => run(programs.open(options), call),
+    ownerOf: (options, call) => run(programs.ownerOf(options), call),
+    authSync: (options, call) => run(programs.authSync(options), call),
+    here: (options, call) => run(programs.here(options), call),
     close: () => runtime.dispose()
   }
 }

@@ -10,6 +10,7 @@ const odd = {
   QUOTES: `it's "so"`,
   DOLLAR: "$HOME ${X} `id` $(id)",
   LINES: "first\nsecond\n",
+  WINDOWS: "first\r\nsecond\r",
   EQUALS: "a=b=c",
   HASH: "a # b",
   BACKSLASH: "a\\n\\'",
@@ -27,7 +28,7 @@ describe("Dotenv", () => {
   })
 
   it.prop("I-86 gives back any value", [Schema.String], ([value]) => {
-    const safe = value.replaceAll(/\r\n/g, "\n").replaceAll("\0", "")
+    const safe = value.replaceAll("\0", "")
     assert.deepStrictEqual(Dotenv.parse(Dotenv.format({ A: safe, B: "next" })), { A: safe, B: "next" })
   })
 
@@ -45,7 +46,7 @@ describe("Dotenv", () => {
       "E=$A",
       "no assignment",
       "F=",
-      "G=\"x",
+      'G="x',
       "H=last"
     ].join("\r\n")
     assert.deepStrictEqual(Dotenv.parse(text), {

@@ -8,6 +8,7 @@ import type { Processes } from "@org/sandbox-core/Processes"
 import * as RepositoryLock from "@org/sandbox-core/RepositoryLock"
 import { instanceName } from "@org/sandbox-core/Session"
 import { Clock, Duration, Effect, FileSystem, Option, Path, type PlatformError, Random, Schema } from "effect"
+import * as Files from "./Files.ts"
 import { codeOf, type Problem, Refused } from "./LocalError.ts"
 
 /** A checkout, written before git is asked for it and until git has removed it. */
@@ -146,7 +147,7 @@ export const sweep = Effect.gen(function* () {
     const target = path.join(base, name)
     if (name.startsWith(trash) || (name.startsWith(preparing) && (yield* isOld(target)))) {
       // Others may be sweeping too; what is left is swept next time.
-      yield* Effect.ignore(fs.remove(target, { recursive: true, force: true }), { log: "Debug" })
+      yield* Effect.ignore(Files.remove(target), { log: "Debug" })
     }
     // Taking a lock breaks that of a dead holder, and releasing it removes it.
     const owner = /^\.(.+?)\.lock/.exec(name)?.[1]

@@ -70,6 +70,15 @@ export const write = Effect.fnUntraced(function* (place: Place, directory: strin
   yield* FilesHost.move(staging, target)
 }, Effect.scoped)
 
+/** Removes a directory with all that is in it, also what its owner may not change just now. Nothing there is success. */
+export const remove = Effect.fnUntraced(function* (directory: string) {
+  const fs = yield* FileSystem.FileSystem
+  const attempt = fs.remove(directory, { recursive: true, force: true })
+  yield* Effect.catchReason(attempt, "PlatformError", "PermissionDenied", () =>
+    Effect.andThen(FilesHost.unlock(directory), attempt)
+  )
+})
+
 const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, stdin: Stream.Stream<Uint8Array>) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const command = ChildProcess.make("tar", args, {

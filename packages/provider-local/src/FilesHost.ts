@@ -30,6 +30,20 @@ export const move = (from: string, to: string): Effect.Effect<void, Refused> =>
     catch: (cause) => (cause instanceof Refused ? cause : obstacle("the archive", (cause as Error).message))
   })
 
+/** Makes every directory in one ours to change, itself too; what cannot be is left for whoever tries. */
+export const unlock = (directory: string): Effect.Effect<void> => Effect.promise(() => open(Buffer.from(directory)))
+
+const open = async (directory: Buffer): Promise<void> => {
+  try {
+    await chmod(directory, 0o700)
+    for (const entry of await readdir(directory, { withFileTypes: true, encoding: "buffer" })) {
+      if (entry.isDirectory()) await open(join(directory, entry.name))
+    }
+  } catch {
+    // somebody else's, or gone
+  }
+}
+
 interface Plan {
   readonly moves: ReadonlyArray<{ readonly source: Buffer; readonly target: Buffer }>
   /** What a directory is to be like in the end that could not be moved like that; the innermost first. */

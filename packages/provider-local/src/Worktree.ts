@@ -13,6 +13,7 @@ import * as Repository from "@org/sandbox-core/Repository"
 import * as RepositoryLock from "@org/sandbox-core/RepositoryLock"
 import { Effect, FileSystem, Path, Schedule } from "effect"
 import { type BoxServices, Checkout } from "./Boxes.ts"
+import * as Files from "./Files.ts"
 import { isCheckedOut, isNoRepository, type Problem, Refused } from "./LocalError.ts"
 
 /** A box, as far as its checkout goes. */
@@ -227,9 +228,7 @@ const clear = Effect.fnUntraced(function* (place: Place, checkout: Checkout) {
   // A git of a killed process of ours may still be writing.
   yield* Processes.end(gitMarker, place.key)
   // Whatever runs in the box may write there too, until it is stopped.
-  yield* fs
-    .remove(place.path, { recursive: true, force: true })
-    .pipe(Effect.retry({ times: 5, schedule: Schedule.spaced("100 millis") }))
+  yield* Files.remove(place.path).pipe(Effect.retry({ times: 5, schedule: Schedule.spaced("100 millis") }))
   if (registered && (yield* registration(repository, place.path)) !== undefined) {
     const lock = yield* RepositoryLock.fileOf(repository)
     const remove = Git.output(["worktree", "remove", "--force", "--force", "--", place.path], { cwd: repository })

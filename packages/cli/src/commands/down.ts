@@ -59,9 +59,12 @@ export const down = Command.make(
         const destroying = Effect.flatMap(chosen, (session) => destroyProgram({ ...options, session }))
         return yield* Effect.asVoid(answer(destroying, Render.destroyed))
       }
-      const halting = Effect.flatMap(args.chosen(session), (session) =>
-        program({ ...options, deleteWorktree, session })
+      const one = Effect.mapError(args.chosen(session), (error) =>
+        Option.isSome(session)
+          ? error
+          : SandboxError.extend(error, { nextStep: `${error.nextStep}; or halt all that are up with --all` })
       )
+      const halting = Effect.flatMap(one, (session) => program({ ...options, deleteWorktree, session }))
       yield* answer(halting, Render.down)
     })
 ).pipe(

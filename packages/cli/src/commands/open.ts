@@ -2,7 +2,6 @@ import { open as program } from "@org/sandbox-core"
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
-import * as Browser from "../Browser.ts"
 import * as Output from "../Output.ts"
 import { answer, root } from "../root.ts"
 
@@ -19,10 +18,7 @@ export const open = Command.make(
     Effect.gen(function* () {
       const { json } = yield* root
       const opening = Effect.flatMap(args.chosen(session), (session) => program({ session, print }))
-      const { name, passwordEnv, warnings } = yield* answer(
-        Effect.provide(opening, Browser.layer),
-        ({ endpointUrl }) => endpointUrl
-      )
+      const { name, passwordEnv, warnings } = yield* answer(opening, ({ endpointUrl }) => endpointUrl)
       if (json) return
       yield* Effect.forEach(warnings, (warning) => Output.note(`warning: ${warning}`))
       if (passwordEnv !== null) {

@@ -128,7 +128,7 @@ const remote = Effect.fnUntraced(function* (
   if ([repo.branch, repo.base].some((name) => name !== undefined && Repository.checkBranch(name) !== undefined)) {
     return undefined
   }
-  if (!quiet) yield* Output.note(`up: reading ${files.projectName} of ${source.location} …`)
+  if (!quiet) yield* Output.note(`reading the repository's ${files.projectName} …`)
   return yield* Effect.gen(function* () {
     const branch = repo.branch ?? (yield* Repository.defaultBranch(source))
     const { commit } = yield* Repository.resolve(source, { branch, base: repo.base })

@@ -2,31 +2,12 @@
 import { Effect } from "effect"
 import { type Listener, Ports } from "../Ports.ts"
 import type { Backend } from "../Provisioners.ts"
+import type { ServiceView } from "../Results.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
 import * as Supervisor from "../Supervisor.ts"
 import * as environment from "./environment.ts"
 import { isHealthy, ofBox } from "./services.ts"
-
-/** A service of a session. What only looking can tell is null until somebody looks. */
-export interface ServiceView {
-  readonly name: string
-  /** Its own port; none when it has none, or while the session is halted. */
-  readonly port: number | null
-  readonly url: string | null
-  /** What watches its command; none when it is not running. */
-  readonly pid: number | null
-  /** How its command ended, when it has. */
-  readonly exitCode: number | null
-  /** Whether we start and stop it. */
-  readonly managed: boolean
-  /** It runs, its health check says so, and its port is its own. */
-  readonly healthy: boolean | null
-  /** Who listens on its port, where that can be seen from here. */
-  readonly listenerPid: number | null
-  /** Somebody else listens on its port. */
-  readonly wrongOwner: boolean | null
-}
 
 /** From the ledger alone. */
 export const recorded = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>

@@ -1,35 +1,15 @@
 /** `auth sync`: the credentials of chosen model providers, from a file of this host into a session. */
+
 import { Config, Effect, FileSystem, Option, Path, Result, Stream } from "effect"
 import * as Credentials from "../Credentials.ts"
 import * as sessions from "../internal/sessions.ts"
 import { usable } from "../internal/usable.ts"
+import type { AuthSyncOptions } from "../Options.ts"
 import { boxVariables } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
+import type { AuthSyncResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
-
-export interface AuthSyncOptions {
-  /** A session id, a unique prefix of one, or a name. */
-  readonly session: string
-  /** The providers whose credentials are copied, by name. There is no way to mean all of them. */
-  readonly only: ReadonlyArray<string>
-  /** The file to read, as OpenCode writes it; OpenCode's own, when absent. */
-  readonly from?: string | undefined
-  /** The file to write in the box, absolute or below `~/`; `$SANDBOX_RUN_DIR/auth/auth.json`, when absent. */
-  readonly to?: string | undefined
-  /** Check everything, and copy nothing. */
-  readonly dryRun?: boolean | undefined
-}
-
-export interface AuthSyncResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly providers: ReadonlyArray<string>
-  /** The file in the box; none when nothing was copied. */
-  readonly path: string | null
-  readonly dryRun: boolean
-  readonly warnings: ReadonlyArray<string>
-}
 
 /** Files that hold credentials are small. */
 const maxBytes = 1024 * 1024

@@ -1,9 +1,11 @@
 /** `cp`: files between a session's box and this host, with the meanings of `docker cp`. */
+
 import { Effect, FileSystem, Path, Stream } from "effect"
 import * as archive from "../internal/archive.ts"
 import * as boxPaths from "../internal/boxPaths.ts"
 import * as placing from "../internal/placing.ts"
 import * as tar from "../internal/tar.ts"
+import type { CpResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 
 export interface CpOptions {
@@ -15,15 +17,6 @@ export interface CpOptions {
   readonly stdout?: ((bytes: Uint8Array) => Effect.Effect<void, SandboxError.SandboxError>) | undefined
   /** Called as the copy goes on; must not throw. */
   readonly onProgress?: ((copied: { readonly files: number; readonly bytes: number }) => void) | undefined
-}
-
-export interface CpResult {
-  readonly sessionId: string
-  /** Of all files' contents. */
-  readonly bytes: number
-  /** How many files and links. */
-  readonly files: number
-  readonly warnings: ReadonlyArray<string>
 }
 
 /**

@@ -1,33 +1,12 @@
 /** `env`: what commands in a session find in their environment. */
+
 import { Effect } from "effect"
 import * as environment from "../internal/environment.ts"
 import * as sessions from "../internal/sessions.ts"
 import { usable } from "../internal/usable.ts"
-import type { State } from "../Lifecycle.ts"
+import type { EnvOptions } from "../Options.ts"
 import { Provisioners } from "../Provisioners.ts"
-
-export interface EnvOptions {
-  /** A session id, a unique prefix of one, or a name. */
-  readonly session: string
-  /** Answer the values of secrets too. */
-  readonly showSecrets?: boolean | undefined
-}
-
-export interface EnvResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly state: State
-  readonly provider: string
-  readonly branch: string | null
-  readonly worktreePath: string | null
-  readonly slot: number | null
-  readonly ports: Readonly<Record<string, number>>
-  /** By name, beside what the box has by itself; secrets are among them only when they were asked for. */
-  readonly env: Readonly<Record<string, string>>
-  /** The names of those that are secrets. */
-  readonly secrets: ReadonlyArray<string>
-  readonly warnings: ReadonlyArray<string>
-}
+import type { EnvResult } from "../Results.ts"
 
 /** Reads it from the box, where it is kept. Fails with `ERR_NOT_READY` when the session is not up. */
 export const env = Effect.fn("env")(function* (options: EnvOptions) {

@@ -1,20 +1,9 @@
 /** `here`: which session a directory of this host belongs to. */
+
 import { Effect } from "effect"
 import * as sessions from "../internal/sessions.ts"
-import type { State } from "../Lifecycle.ts"
-
-export interface HereOptions {
-  /** An absolute path on this host. */
-  readonly directory: string
-  /** Only the session whose checkout the directory is in, never one whose repository it is in. */
-  readonly inside?: boolean | undefined
-}
-
-export interface HereResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly state: State
-}
+import type { HereOptions } from "../Options.ts"
+import type { HereResult } from "../Results.ts"
 
 /**
  * The session whose checkout the directory is in; in a repository itself, the only session that it has.

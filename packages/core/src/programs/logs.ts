@@ -1,4 +1,5 @@
 /** `logs`: what a session's services wrote, and what was started in it to run on by itself. */
+
 import { Effect, Stream } from "effect"
 import * as inBox from "../internal/inBox.ts"
 import { dropCut, type LogChunk, type LogLine, liner, reader } from "../internal/logFrames.ts"
@@ -6,23 +7,11 @@ import * as logPlan from "../internal/logPlan.ts"
 import * as logScripts from "../internal/logScripts.ts"
 import * as sessions from "../internal/sessions.ts"
 import { usable } from "../internal/usable.ts"
+import type { LogsOptions } from "../Options.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
 import * as Supervisor from "../Supervisor.ts"
-
-export interface LogsOptions {
-  /** A session id, a unique prefix of one, or a name. */
-  readonly session: string
-  /** One service, or one run of `exec --detach`; every service and what else is running, when absent. */
-  readonly service?: string | undefined
-  /** Go on with what is written from now on, until all that is followed has ended. */
-  readonly follow?: boolean | undefined
-  /** Only the last lines of each. */
-  readonly tail?: number | undefined
-  /** Only what was written within this many milliseconds. */
-  readonly since?: number | undefined
-}
 
 export interface Logs {
   readonly sessionId: string

@@ -1,27 +1,13 @@
 /** `open`: the page of a session's primary service. */
+
 import { Effect } from "effect"
 import * as Browser from "../Browser.ts"
 import * as sessions from "../internal/sessions.ts"
 import { usable } from "../internal/usable.ts"
+import type { OpenOptions } from "../Options.ts"
+import type { OpenResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { primary } from "../Setup.ts"
-
-export interface OpenOptions {
-  /** A session id, a unique prefix of one, or a name. */
-  readonly session: string
-  /** Only answer the address. */
-  readonly print?: boolean | undefined
-}
-
-export interface OpenResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly endpointUrl: string
-  readonly browserOpened: boolean
-  /** The environment variable in the session that carries the service's password; none when it wants none. */
-  readonly passwordEnv: string | null
-  readonly warnings: ReadonlyArray<string>
-}
 
 /**
  * Opens the session's `endpointUrl` in a browser. That none could be opened is a warning, never a failure.

@@ -1,32 +1,16 @@
 /** `owner-of`: which session a process of this host belongs to. */
+
 import { Effect } from "effect"
 import { Host } from "../Host.ts"
 import { Ledger } from "../Ledger.ts"
-import type { State } from "../Lifecycle.ts"
+import type { OwnerOfOptions } from "../Options.ts"
 import { Ports } from "../Ports.ts"
 import { Principal } from "../Principal.ts"
 import { boxMarker, Processes } from "../Processes.ts"
+import type { OwnerOfResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { keyGeneration } from "../Session.ts"
 import { serviceMarker } from "../Supervisor.ts"
-
-/** With both, the one that belongs to a session is meant. */
-export interface OwnerOfOptions {
-  readonly pid?: number | undefined
-  /** A TCP port of this host: its listener is meant. */
-  readonly port?: number | undefined
-}
-
-export interface OwnerOfResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly state: State
-  readonly pid: number
-  readonly port?: number
-  /** The service that the process is part of. */
-  readonly service?: string
-  readonly warnings: ReadonlyArray<string>
-}
 
 /**
  * Proof is the box's key in the environment the process was started with, and nothing else: not its parents, not its

@@ -1,43 +1,15 @@
 /** `ports`: what a session's services listen on, and whether it is they who do. */
+
 import { Effect } from "effect"
 import { ofBox } from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
-import type { State } from "../Lifecycle.ts"
+import type { PortsOptions } from "../Options.ts"
 import { type Listener, Ports } from "../Ports.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
+import type { PortsResult, PortView } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
-
-export interface PortsOptions {
-  /** A session id, a unique prefix of one, or a name. */
-  readonly session: string
-}
-
-/** A port that a service declares. */
-export interface PortView {
-  readonly name: string
-  readonly service: string
-  readonly port: number
-  /** Where it can be reached from this host; none while its provider cannot tell. */
-  readonly url: string | null
-  /** Whose process listens on it: the session's, or somebody else's; none when nobody listens or that cannot be seen from here. */
-  readonly whose: "session" | "other" | null
-  /** The process that listens, where it can be seen. */
-  readonly pid: number | null
-  /** The program of that process. */
-  readonly command: string | null
-}
-
-export interface PortsResult {
-  readonly sessionId: string
-  readonly name: string
-  readonly state: State
-  readonly slot: number | null
-  /** As the services declare them; empty while the session is halted. */
-  readonly ports: ReadonlyArray<PortView>
-  readonly warnings: ReadonlyArray<string>
-}
 
 /** Asks the host, and the provider for URLs; changes nothing. */
 export const ports = Effect.fn("ports")(function* (options: PortsOptions) {

@@ -6,7 +6,7 @@ import { Ledger } from "../Ledger.ts"
 import type { StatusOptions } from "../Options.ts"
 import type { Observation } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
-import type { HealthView, Recovery, StatusResult } from "../Results.ts"
+import type { HealthView, Recovery, ServiceView, StatusResult } from "../Results.ts"
 import type { Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
@@ -26,7 +26,7 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
       ? yield* observed(session, up)
       : { health: view.health, services: serviceViews.recorded(session), warnings: [] }
   const down = seen.services.filter(({ healthy, managed }) => managed && healthy === false).map(({ name }) => name)
-  const result: StatusResult & { readonly services: ReadonlyArray<serviceViews.ServiceView> } = {
+  const result: StatusResult = {
     ...view,
     recovery: view.recovery ?? (down.length === 0 ? null : repair(session, down)),
     health: seen.health,
@@ -45,7 +45,7 @@ const repair = ({ id }: Session, down: ReadonlyArray<string>): Recovery => ({
 
 interface Seen {
   readonly health: HealthView | null
-  readonly services: ReadonlyArray<serviceViews.ServiceView>
+  readonly services: ReadonlyArray<ServiceView>
   readonly warnings: ReadonlyArray<string>
 }
 
