@@ -1,4 +1,8 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "tsup"
+
+/** For Node, yaml offers CommonJS alone, whose `require` calls an ES module cannot carry. */
+const yaml = fileURLToPath(new URL("browser/index.js", import.meta.resolve("yaml/package.json")))
 
 export default defineConfig({
   entry: ["src/main.ts"],
@@ -15,5 +19,6 @@ export default defineConfig({
   noExternal: [/.*/], // one self-contained CLI
   esbuildOptions(options) {
     options.conditions = ["@org/source"]
+    options.alias = { yaml }
   }
 })

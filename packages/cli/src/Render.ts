@@ -121,6 +121,10 @@ export const up = (result: Results.UpResult | Results.ResumeResult): string =>
       ["commit", short(result.targetCommitSha)],
       ["worktree", result.worktreePath],
       ["url", result.endpointUrl],
+      [
+        "password",
+        result.passwordEnv === null ? null : `${result.passwordEnv} in \`sandbox env ${result.name} --show-secrets\``
+      ],
       ["ports", ports(result)]
     ]),
     `next: sandbox exec ${result.name} -- git status`

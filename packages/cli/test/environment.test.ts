@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { layer, names, variableOf } from "../src/config/environment.ts"
+import { layer, names, variableOf, warnings } from "../src/config/environment.ts"
 
 describe("variables", () => {
   it("set a key each, by its path", () => {
@@ -51,5 +51,25 @@ describe("variables", () => {
     }
     assert.strictEqual(variableOf(["sandbox", "mode"]), "SANDBOX_MODE")
     assert.notInclude(names, "SANDBOX_SERVICES")
+  })
+
+  it("that set nothing are told where they look as if they should, and what a box has is let be", () => {
+    assert.deepEqual(warnings({ SANDBOX_SLOT_MAX: "3", SANDBOX_PROVDER: "local" }), [
+      "the variable SANDBOX_SLOT_MAX has no effect; did you mean SANDBOX_SLOTS_MAX?",
+      "the variable SANDBOX_PROVDER has no effect; did you mean SANDBOX_PROVIDER?"
+    ])
+    const own = [
+      "LEDGER",
+      "PRINCIPAL_ID",
+      "HOST_ID",
+      "CONFIG",
+      "WORKSPACE",
+      "RUN_DIR",
+      "NAME",
+      "BRANCH",
+      "SLOT",
+      "WEB_PORT"
+    ]
+    assert.deepEqual(warnings(Object.fromEntries(own.map((name) => [`SANDBOX_${name}`, "x"]))), [])
   })
 })

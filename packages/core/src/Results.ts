@@ -86,6 +86,8 @@ export interface UpResult extends OperationResult {
   /** By name. */
   readonly ports: Readonly<Record<string, number>>
   readonly endpointUrl: string | null
+  /** The variable, among the session's secrets, with the password that the primary service wants; none when it wants none. */
+  readonly passwordEnv: string | null
   /** The file, in the box, with the environment of the session's commands; none where there is no setup. */
   readonly envFile: string | null
   /** What is generated for the session and what its setup says; no inherited file and no secret. */
@@ -144,6 +146,7 @@ export interface ResumeResult extends OperationResult {
   readonly slot: number | null
   readonly ports: Readonly<Record<string, number>>
   readonly endpointUrl: string | null
+  readonly passwordEnv: string | null
   readonly envFile: string | null
   readonly env: Readonly<Record<string, string>>
   readonly readyAt: string | null

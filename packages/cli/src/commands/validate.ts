@@ -64,14 +64,13 @@ const told = Effect.fnUntraced(function* (error: SandboxError.SandboxError) {
 })
 
 const reported = Effect.fnUntraced(function* (loaded: Loaded, withPorts: boolean) {
-  const { describe, provenance, shown } = yield* Effect.promise(() => import("@org/sandbox-core/Configuration"))
+  const { provenance, shown } = yield* Effect.promise(() => import("@org/sandbox-core/Configuration"))
   const Trust = yield* Effect.promise(() => import("@org/sandbox-core/Trust"))
-  const { claimed, effective } = loaded
+  const { claimed, effective, warnings } = loaded
   const { configuration } = effective
   const files = effective.layers.flatMap(({ file, name }) => (file === undefined ? [] : [{ layer: name, file }]))
   const runs = claimed === undefined ? [] : Trust.runs(effective, { builtin, provider: configuration.provider })
   const trusted = claimed === undefined || runs.length === 0 || (yield* Trust.isAccepted(claimed))
-  const warnings = effective.warnings.map(describe)
   const slots = withPorts ? yield* slotsOf(configuration) : undefined
   return {
     valid: true,

@@ -20,6 +20,8 @@ export interface Request {
 
 export interface Loaded {
   readonly effective: Configuration.Effective
+  /** What is not wrong, but not as it was meant either. */
+  readonly warnings: ReadonlyArray<string>
   /** The project's file, unless the user chose it: it counts for this host once it was accepted. */
   readonly claimed: Trust.Claimed | undefined
   /** What `sandbox up` brings up. */

@@ -44,3 +44,14 @@ export const layer = (variables: Variables): Configuration.Layer => {
   }
   return { name: "environment", value, source: (path) => sources.get(Configuration.formatPath(path)) }
 }
+
+/** Variables that set nothing and look as if they were meant to. Others that start alike have meanings of their own. */
+export const warnings = (variables: Variables): ReadonlyArray<string> =>
+  Object.keys(variables).flatMap((name) => {
+    if (!name.startsWith("SANDBOX_") || keys.has(name)) return []
+    const key = Configuration.nearest(
+      name.slice("SANDBOX_".length),
+      names.map((known) => known.slice("SANDBOX_".length))
+    )
+    return key === undefined ? [] : [`the variable ${name} has no effect; did you mean SANDBOX_${key}?`]
+  })

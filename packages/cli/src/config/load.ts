@@ -42,6 +42,7 @@ export const load = Effect.fnUntraced(function* (request: Asked) {
   }
   const loaded: Loaded = {
     ...found,
+    warnings: [...effective.warnings.map(Configuration.describe), ...environment.warnings(request.variables)],
     providers: registered.layer(found),
     settings: Layer.merge(Configuration.settings(configuration), token(found))
   }

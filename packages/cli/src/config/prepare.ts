@@ -30,12 +30,11 @@ const invalid = (field: string, message: string, nextStep: string, more: Readonl
 
 /** What `up` is asked for, once the configuration may run on this host what it would run there. */
 export const prepare = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
-  const { claimed, effective } = loaded
+  const { claimed, effective, warnings } = loaded
   const path = yield* Path.Path
   if (Option.isNone(Option.liftThrowable(path.resolve)("."))) {
     return yield* invalid("repository", "the current directory is there no more", "change into one that exists")
   }
-  const warnings = effective.warnings.map(Configuration.describe)
   const registered = [...new Set([...Object.keys(builtin), ...Object.keys(effective.configuration.providers)])]
   const { provider } = effective.configuration
   if (provider === undefined) {

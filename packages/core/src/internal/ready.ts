@@ -5,6 +5,7 @@ import type { Backend } from "../Provisioners.ts"
 import type * as Results from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type InstanceRef, type JsonRecord, type Session } from "../Session.ts"
+import { primary } from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
@@ -70,6 +71,7 @@ export const described = (row: Omit<Session, "state">, readyAt: number) => ({
   slot: row.slot,
   ports: row.ports ?? {},
   endpointUrl: row.endpointUrl,
+  passwordEnv: row.setup === null ? null : (primary(row.setup)?.passwordEnv ?? null),
   env: { ...row.setup?.env, ...generated(row as Session) },
   name: row.name,
   provider: row.provider,

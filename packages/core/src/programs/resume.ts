@@ -20,6 +20,7 @@ import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type InstanceRef, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
+import { primary } from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
@@ -255,6 +256,7 @@ const already = (session: Session): ResumeResult => ({
   slot: session.slot,
   ports: session.ports ?? {},
   endpointUrl: session.endpointUrl,
+  passwordEnv: session.setup === null ? null : (primary(session.setup)?.passwordEnv ?? null),
   envFile: null,
   env: { ...session.setup?.env, ...generated(session) },
   readyAt: View.isoOrNull(session.readyAt),
