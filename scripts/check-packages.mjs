@@ -101,8 +101,13 @@ try {
       const run = spawnSync(process.execPath, [join(unpacked, path), "--version"], { encoding: "utf8" })
       if (!run.stdout.includes(manifest.version)) problems.push(`${command} --version says ${run.stdout}${run.stderr}`)
       // what is bundled may load from the sources and not from the bundle
-      writeFileSync(join(project, "sandbox.yaml"), "provider: local\nservices: [{ name: web, command: [web], port: 3000 }]\n")
-      const valid = spawnSync(process.execPath, [join(unpacked, path), "validate", project, "--json"], { encoding: "utf8" })
+      writeFileSync(
+        join(project, "sandbox.yaml"),
+        "provider: local\nservices: [{ name: web, command: [web], port: 3000 }]\n"
+      )
+      const valid = spawnSync(process.execPath, [join(unpacked, path), "validate", project, "--json"], {
+        encoding: "utf8"
+      })
       if (valid.status !== 0) problems.push(`${command} validate says ${valid.stdout}${valid.stderr}`)
     }
     console.log(`${manifest.name}: ${open.length} exports`)

@@ -105,6 +105,11 @@ export interface SetupOptions {
   readonly inheritEnv?: ReadonlyArray<InheritOptions>
   readonly secrets?: ReadonlyArray<SecretOptions>
   readonly slots?: SlotOptions
+  /**
+   * What `endpointUrl` is made of where the primary service's own address is not what people open: a web address in which
+   * `{port}`, `{name}` and `{slot}` are filled in.
+   */
+  readonly webBaseUrl?: string
 }
 
 export interface UpOptions extends RequestOptions {
@@ -128,6 +133,8 @@ export interface UpOptions extends RequestOptions {
         readonly memory?: number
       }
     | undefined
+  /** What a configuration says where the request does not; no part of what makes two requests the same. */
+  readonly defaults?: Pick<UpOptions, "branch" | "base" | "spec"> | undefined
   readonly setup?: SetupOptions | undefined
   /** Only these of the setup's services. */
   readonly services?: ReadonlyArray<string> | undefined

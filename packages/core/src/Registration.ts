@@ -40,7 +40,7 @@ export const layer = (
         return yield* invalid("its module's default export was not made by defineProvider, or for another version")
       }
       const options = yield* Effect.mapError(Schema.decodeEffect(module.options)(registration.options ?? {}), (error) =>
-        invalid(error.message)
+        invalid(`its options are not valid: ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
       )
       return module.layer(options)
     })

@@ -79,6 +79,8 @@ export const Setup = Schema.Struct({
   inheritEnv: Schema.Array(Inherit).pipe(withDefault<ReadonlyArray<typeof Inherit.Encoded>>([])),
   secrets: Schema.Array(Secret).pipe(withDefault<ReadonlyArray<typeof Secret.Encoded>>([])),
   slots: Slots.pipe(withDefault({})),
+  /** `{port}`, `{name}` and `{slot}` are filled in. */
+  webBaseUrl: Schema.optionalKey(Schema.String),
   /** Ports that were asked for by number, by name; they are taken as they are. */
   fixedPorts: Schema.Record(Schema.String, Schema.Int).pipe(withDefault({}))
 })
@@ -93,6 +95,16 @@ export const ports = (setup: Setup): ReadonlyArray<Port> => setup.services.flatM
 /** The service whose URL is the session's. */
 export const primary = (setup: Setup): Service | undefined =>
   setup.services.find((service) => service.primary) ?? setup.services.find((service) => service.ports.length > 0)
+
+/** The address of a session in a web of its own, such as `https://{name}.dev.example.com`. */
+export const webAddress = (
+  template: string,
+  session: { readonly name: string; readonly slot: number | null; readonly port: number }
+): string =>
+  template
+    .replaceAll("{name}", session.name)
+    .replaceAll("{slot}", String(session.slot ?? ""))
+    .replaceAll("{port}", String(session.port))
 
 /** Whether there is anything to do for it at all. */
 export const isEmpty = (setup: Setup): boolean =>

@@ -8,7 +8,7 @@ const odd = {
   EMPTY: "",
   SPACES: "  two  words ",
   QUOTES: `it's "so"`,
-  DOLLAR: "$HOME ${X} `id` $(id)",
+  DOLLAR: `$HOME $\{X} \`id\` $(id)`,
   LINES: "first\nsecond\n",
   WINDOWS: "first\r\nsecond\r",
   EQUALS: "a=b=c",

@@ -1,5 +1,5 @@
 /** YAML as plain values that know where they stand, with everything that is wrong with the text at once. */
-import type { Configuration } from "@org/sandbox-core"
+import type * as Configuration from "@org/sandbox-core/Configuration"
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml"
 
 /** What a text says: as much of it as could be read. */

@@ -67,8 +67,13 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
   const skip = yield* named("skip", flags.skip, known)
   const folder = loaded.folderOf(["secrets"])
   const from = yield* Effect.forEach(flags.secret, (text) => secret(text, (file) => path.resolve(file)))
+  /** Whether it was typed, and not configured. */
+  const isTyped = (...path: ReadonlyArray<string>) => loaded.effective.layerOf(path)?.name === "flags"
+  const { branch, base } = repo
+  const profile = Configuration.spec(configuration)
+  const chosen = isTyped("sandbox", "profile")
   const spec = {
-    ...Configuration.spec(configuration),
+    ...(chosen ? profile : {}),
     ...optional("image", flags.image),
     ...optional("cpus", yield* cpusOf(flags.cpus)),
     ...optional("memory", yield* memoryOf(flags.memory))
@@ -76,8 +81,13 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
   const ports = yield* portsOf(flags.port)
   const options: Omit<Options.UpOptions, "provider"> = {
     repository: loaded.repository,
-    branch: repo.branch,
-    base: repo.base,
+    ...(isTyped("repo", "branch") ? { branch } : {}),
+    ...(isTyped("repo", "base") ? { base } : {}),
+    defaults: {
+      ...(isTyped("repo", "branch") ? {} : { branch }),
+      ...(isTyped("repo", "base") ? {} : { base }),
+      ...(chosen ? {} : { spec: profile })
+    },
     name: Option.getOrUndefined(flags.name),
     spec: Object.keys(spec).length === 0 ? undefined : spec,
     setup: Configuration.setup(configuration, (file) =>

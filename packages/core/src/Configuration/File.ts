@@ -116,7 +116,10 @@ export const File = Schema.Struct({
     Schema.Struct({
       profile: maybe(Name, "Which of the profiles a box is made from"),
       profiles: key(Schema.Record(Schema.String, Profile), {}, "What boxes may be made from, by name"),
-      web_base_url: maybe(Text, "Where sessions are shown on the web"),
+      web_base_url: maybe(
+        Text,
+        "The address of a session on the web, where it is not the service's own: {port}, {name} and {slot} are filled in"
+      ),
       auto_teardown: key(Schema.Boolean, true, "Destroy a completed session once it is saved"),
       completed_retention_mins: key(AtLeast(0), 60, "Minutes that a completed session is kept"),
       mode: maybe(

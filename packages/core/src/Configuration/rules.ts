@@ -23,7 +23,6 @@ export interface Findings {
 
 /** Keys that this version reads and does nothing with. */
 export const withoutEffect: ReadonlyArray<Path> = [
-  ["sandbox", "web_base_url"],
   ["sandbox", "auto_teardown"],
   ["sandbox", "completed_retention_mins"],
   ["durability", "checkpoint"],

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { Held } from "../Claim.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
-import type { InstanceRef } from "../Session.ts"
+import type { InstanceRef, Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
 import * as environment from "./environment.ts"
@@ -47,9 +47,19 @@ export const bringUp = Effect.fnUntraced(function* (
   yield* hooks.inBox(held, backend, { ref, name: "postUp", environment: set })
   const main = Setup.primary(setup)?.ports[0]
   const port = main === undefined ? undefined : Slots.numberOf(ports, main.name)
-  const endpointUrl = port === undefined ? null : yield* backend.endpoint(ref, port)
+  const endpointUrl = port === undefined ? null : yield* addressOf(row, backend, { ref, port })
   return { endpointUrl, envFile } satisfies Standing
 }, Effect.scoped)
+
+/** Where the primary service is to be opened. */
+const addressOf = (
+  row: Session,
+  backend: Backend,
+  { port, ref }: { readonly ref: InstanceRef; readonly port: number }
+) =>
+  row.setup?.webBaseUrl === undefined
+    ? backend.endpoint(ref, port)
+    : Effect.succeed(Setup.webAddress(row.setup.webBaseUrl, { name: row.name, slot: row.slot, port }))
 
 /** On a provider whose boxes have addresses of their own, a service listens where it says. */
 const placePorts = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {

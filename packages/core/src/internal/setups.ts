@@ -31,8 +31,18 @@ export const effective = Effect.fnUntraced(function* (options: UpOptions) {
   }
   yield* checkPorts(setup)
   yield* checkVariables(setup)
+  const { webBaseUrl: address } = setup
+  if (address !== undefined && !isWebAddress(Setup.webAddress(address, { name: "n", slot: 1, port: 1 }))) {
+    return yield* invalid(
+      "web_base_url",
+      `${JSON.stringify(address)} is no web address`,
+      "write it as http://host:{port} or https://{name}.host"
+    )
+  }
   return Setup.isEmpty(setup) ? null : setup
 })
+
+const isWebAddress = (text: string): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
 
 const invalid = (field: string, message: string, nextStep: string) =>
   SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field } })

@@ -33,7 +33,8 @@ import * as Time from "../Time.ts"
  * no commit to start at, `ERR_SANDBOX_PROVISION_FAILED` when the provider could not make the box: then everything that was
  * made is removed again, and a `failed` record keeps the reason.
  */
-export const up = Effect.fn("up")(function* (options: UpOptions) {
+export const up = Effect.fn("up")(function* (request: UpOptions) {
+  const options = withDefaults(request)
   const ledger = yield* Ledger
   const owner = yield* Principal
   const provisioners = yield* Provisioners
@@ -49,8 +50,15 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
   }
 
   // what the configuration says is no part of the request: the same command is the same request wherever it is typed
-  const explicit = setups.explicit(options)
-  const args = { repository: source.location, branch, base: options.base, name, provider, spec, ...explicit }
+  const args = {
+    repository: source.location,
+    branch: request.branch,
+    base: request.base,
+    name,
+    provider,
+    spec: new Spec(request.spec ?? {}),
+    ...setups.explicit(options)
+  }
   const before = yield* standing("up", args, options)
   if (before._tag === "succeeded") return yield* replay(before.operation, before.session)
   const backend = yield* provisioners.get(provider)
@@ -105,6 +113,13 @@ export const up = Effect.fn("up")(function* (options: UpOptions) {
       create(backend, { source, options, secrets: found, scope })
     )
   )
+})
+
+const withDefaults = ({ defaults, ...request }: UpOptions): UpOptions => ({
+  ...request,
+  branch: request.branch ?? defaults?.branch,
+  base: request.base ?? defaults?.base,
+  spec: { ...defaults?.spec, ...request.spec }
 })
 
 /** What a user looks at is no part of the operation: it is ready whether a browser opens or not. */
