@@ -430,13 +430,23 @@ describe.concurrent("the flags of up", { timeout: 120_000 }, () => {
         assert.include(next_step, said)
         assert.notInclude(outcome.stdout + outcome.stderr, "c4nary")
       }
-      for (const args of [
-        ["--depth", "1"],
-        ["--config", put(join(w.directory, "d.yaml"), "repo: { depth: 5 }")]
-      ]) {
-        assertFailure(yield* w.sandbox("up", w.repository, "-p", "local", "--json", ...args), "ERR_UNSUPPORTED")
-      }
       assertUntouched(w)
+    })
+  )
+
+  it.live("give a clone as much history as was asked for, and it is all published", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const config = ["--config", put(join(w.directory, "d.yaml"), "repo: { depth: 2 }")]
+      for (const [commits, ...args] of [["1", "--depth", "1"], ["2", ...config], ["2"]] as const) {
+        const up = yield* w.sandbox("up", w.url, "-b", "feature", "-p", "local", "--json", ...args)
+        const { session_id, worktree_path } = up.json()
+        // main has two commits, feature one more
+        const expected = args.length === 0 ? "3" : commits
+        assert.strictEqual(w.git("-C", worktree_path, "rev-list", "--count", "HEAD"), expected, args.join(" "))
+        assert.strictEqual(w.git("-C", worktree_path, "remote", "get-url", "origin"), w.url)
+        assert.strictEqual((yield* w.sandbox("destroy", session_id, "--force")).code, 0)
+      }
     })
   )
 

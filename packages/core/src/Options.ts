@@ -119,6 +119,8 @@ export interface UpOptions extends RequestOptions {
   readonly branch?: string | undefined
   /** A branch, tag or commit that a new `branch` starts at. */
   readonly base?: string | undefined
+  /** How many commits of history a clone gets; all, when absent. A worktree shares its repository's history anyway. */
+  readonly depth?: number | undefined
   /** `<repository>-<branch>`, when absent. */
   readonly name?: string | undefined
   /** A registered provider; there is no default. */
@@ -134,7 +136,7 @@ export interface UpOptions extends RequestOptions {
       }
     | undefined
   /** What a configuration says where the request does not; no part of what makes two requests the same. */
-  readonly defaults?: Pick<UpOptions, "branch" | "base" | "spec"> | undefined
+  readonly defaults?: Pick<UpOptions, "branch" | "base" | "depth" | "spec"> | undefined
   readonly setup?: SetupOptions | undefined
   /** Only these of the setup's services. */
   readonly services?: ReadonlyArray<string> | undefined

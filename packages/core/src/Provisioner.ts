@@ -112,7 +112,10 @@ export interface ExecRequest {
   readonly cwd?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
   readonly user?: string | undefined
-  /** Give the command a terminal of this size. */
+  /**
+   * Give the command a terminal of this size: one output, as descriptor 1; the end of `stdin` is sent as Ctrl-D. A provider
+   * that has none answers `Unsupported`.
+   */
   readonly tty?: { readonly cols: number; readonly rows: number } | undefined
   /** Empty input, when absent. */
   readonly stdin?: Stream.Stream<Uint8Array> | undefined
@@ -153,6 +156,8 @@ export interface WorkspaceSource {
   readonly fallbackBranch: string
   /** Take the worktree over that has `branch` already, if there is one; it stays when the checkout is detached. */
   readonly reuse?: boolean | undefined
+  /** How many commits of history a clone gets; all, when absent. A worktree shares its repository's history anyway. */
+  readonly depth?: number | undefined
 }
 
 /** A checkout that is in place. */

@@ -81,6 +81,10 @@ export const Setup = Schema.Struct({
   slots: Slots.pipe(withDefault({})),
   /** `{port}`, `{name}` and `{slot}` are filled in. */
   webBaseUrl: Schema.optionalKey(Schema.String),
+  /** Take over the worktree that has the branch already. */
+  reuseWorktree: Schema.Boolean.pipe(withDefault(false)),
+  /** Commits of history that a clone gets; all, when absent. */
+  depth: Schema.optionalKey(Schema.Int),
   /** Ports that were asked for by number, by name; they are taken as they are. */
   fixedPorts: Schema.Record(Schema.String, Schema.Int).pipe(withDefault({}))
 })
@@ -108,6 +112,8 @@ export const webAddress = (
 
 /** Whether there is anything to do for it at all. */
 export const isEmpty = (setup: Setup): boolean =>
+  !setup.reuseWorktree &&
+  setup.depth === undefined &&
   setup.services.length === 0 &&
   setup.inheritEnv.length === 0 &&
   setup.secrets.length === 0 &&

@@ -134,7 +134,7 @@ const read = Effect.gen(function* () {
   const text = yield* fs.readFileString(file).pipe(
     Effect.catchIf(
       (error) => error.reason._tag === "NotFound",
-      () => Effect.succeed(undefined)
+      () => Effect.undefined
     ),
     Effect.mapError((error) => unusable(file, error.message))
   )

@@ -123,7 +123,7 @@ const checkSize = Effect.fnUntraced(function* ({ cols, rows }: TerminalHost.Size
   })
 })
 
-const unavailable = (cause: unknown): Problem => {
+const unavailable = ({ cause }: TerminalHost.Unopened): Problem => {
   const text = cause instanceof Error ? cause.message : ""
   if (/^(forkpty|openpty|posix_spawn)/.test(text)) {
     return new Refused({

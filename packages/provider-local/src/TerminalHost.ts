@@ -4,7 +4,7 @@ import { accessSync, constants, readdirSync, readFileSync, statSync, writeSync }
 import { createRequire } from "node:module"
 import { arch, platform } from "node:process"
 import { ReadStream } from "node:tty"
-import { type Cause, Deferred, Effect, Exit, Queue, Stream } from "effect"
+import { type Cause, Data, Deferred, Effect, Exit, Queue, Stream } from "effect"
 
 /** What node-pty's add-on does. `utf8` makes the terminal's own line editing erase whole characters. */
 interface Native {
@@ -61,6 +61,9 @@ export interface Terminal {
 
 /** How long what is left of a command may be silent until nothing more is expected of it, in milliseconds. */
 const silence = 200
+
+/** What the add-on, or loading it, failed with. */
+export class Unopened extends Data.TaggedError("Unopened")<{ readonly cause: unknown }> {}
 
 /** Starts a command in a new terminal, as the leader of a new session. Fails with what the add-on says. */
 export const open = Effect.fnUntraced(function* (
@@ -135,7 +138,7 @@ export const open = Effect.fnUntraced(function* (
         })
       }
     },
-    catch: (cause) => cause
+    catch: (cause) => new Unopened({ cause })
   })
 })
 

@@ -195,6 +195,7 @@ const clone = Effect.fnUntraced(function* (place: Place, start: Checkout, source
   const mirror = yield* Mirror.ensure(source.repository, source.commit)
   const options = { cwd: place.path, timeout: Mirror.timeout, env: { [gitMarker]: place.key } }
   const git = (...args: ReadonlyArray<string>) => Git.output(args, options)
+  if (source.depth !== undefined) return yield* shallow(place, start, { source, mirror, depth: source.depth })
   const args = ["clone", "--quiet", "--no-checkout", "--no-hardlinks", "--origin", "origin", "--", mirror, place.path]
   yield* Git.output(args, { ...options, cwd: undefined })
   const has = yield* Git.run(["cat-file", "-e", `${source.commit}^{commit}`], options)
@@ -206,6 +207,23 @@ const clone = Effect.fnUntraced(function* (place: Place, start: Checkout, source
     yield* git("update-ref", "-d", `refs/heads/${branch}`)
     yield* Git.run(["config", "--remove-section", `branch.${branch}`], options)
   }
+  yield* git("checkout", "--quiet", "--no-track", "-b", source.branch, source.commit, "--")
+  return new Checkout({ ...start, state: "placed", branch: source.branch })
+})
+
+/** A clone of the last commits of one branch. Only a URL makes git leave history out. */
+const shallow = Effect.fnUntraced(function* (
+  place: Place,
+  start: Checkout,
+  { depth, mirror, source }: { readonly source: WorkspaceSource; readonly mirror: string; readonly depth: number }
+) {
+  const options = { timeout: Mirror.timeout, env: { [gitMarker]: place.key } }
+  yield* Git.output(["init", "--quiet", "--", place.path], options)
+  const git = (...args: ReadonlyArray<string>) => Git.output(args, { ...options, cwd: place.path })
+  const branch = `refs/remotes/origin/${source.branch}`
+  const what = ["--depth", String(depth), "--", `file://${mirror}`, `${source.commit}:${branch}`]
+  yield* git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", ...what)
+  yield* git("remote", "add", "--", "origin", source.repository)
   yield* git("checkout", "--quiet", "--no-track", "-b", source.branch, source.commit, "--")
   return new Checkout({ ...start, state: "placed", branch: source.branch })
 })

@@ -34,7 +34,10 @@ export const up = Command.make(
       Flag.withDescription("Create the branch from this branch, tag or commit if it does not exist"),
       Flag.optional
     ),
-    depth: Flag.Int("depth").pipe(Flag.withDescription("Not supported: clones are whole"), Flag.optional),
+    depth: Flag.Int("depth").pipe(
+      Flag.withDescription("How many commits of history a clone gets; all, when absent"),
+      Flag.optional
+    ),
     name: Flag.String("name").pipe(
       Flag.withAlias("n"),
       Flag.withDescription("The session's name; <repository>-<branch> when absent"),

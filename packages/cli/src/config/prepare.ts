@@ -55,13 +55,6 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
   const path = yield* Path.Path
   const { configuration } = loaded.effective
   const { repo } = configuration
-  if (repo.depth !== undefined) {
-    return yield* SandboxError.make("ERR_UNSUPPORTED", {
-      message: `a clone of ${repo.depth} commits was asked for, and clones are always whole`,
-      nextStep: "leave --depth and repo.depth out",
-      details: { field: "depth" }
-    })
-  }
   const known = configuration.services.map(({ name }) => name)
   const services = yield* named("services", flags.services, known)
   const skip = yield* named("skip", flags.skip, known)
@@ -69,7 +62,7 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
   const from = yield* Effect.forEach(flags.secret, (text) => secret(text, (file) => path.resolve(file)))
   /** Whether it was typed, and not configured. */
   const isTyped = (...path: ReadonlyArray<string>) => loaded.effective.layerOf(path)?.name === "flags"
-  const { branch, base } = repo
+  const { base, branch, depth } = repo
   const profile = Configuration.spec(configuration)
   const chosen = isTyped("sandbox", "profile")
   const spec = {
@@ -83,9 +76,11 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
     repository: loaded.repository,
     ...(isTyped("repo", "branch") ? { branch } : {}),
     ...(isTyped("repo", "base") ? { base } : {}),
+    ...(isTyped("repo", "depth") ? { depth } : {}),
     defaults: {
       ...(isTyped("repo", "branch") ? {} : { branch }),
       ...(isTyped("repo", "base") ? {} : { base }),
+      ...(isTyped("repo", "depth") ? {} : { depth }),
       ...(chosen ? {} : { spec: profile })
     },
     name: Option.getOrUndefined(flags.name),

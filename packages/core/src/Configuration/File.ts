@@ -108,7 +108,7 @@ export const File = Schema.Struct({
       url: maybe(Text, "What `sandbox up` brings up when no repository is named: a URL, or a path"),
       branch: maybe(Schema.String, "The branch to work on; the repository's default one, when absent"),
       base: maybe(Schema.String, "A branch, tag or commit that a new branch starts at"),
-      depth: maybe(AtLeast(1), "How many commits a clone has; not supported by this version")
+      depth: maybe(AtLeast(1), "How many commits of history a clone gets; all, when absent")
     }),
     "The repository, where `sandbox up` names none"
   ),

@@ -20,14 +20,8 @@ const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
 export const finish = Effect.fnUntraced(function* (
   held: Held,
   backend: Backend,
-  options: {
-    readonly ref: InstanceRef
-    readonly secrets: ReadonlyArray<Resolved>
-    /** Take over the worktree that has the branch already. */
-    readonly reuse?: boolean | undefined
-  }
+  { ref, secrets }: { readonly ref: InstanceRef; readonly secrets: ReadonlyArray<Resolved> }
 ) {
-  const { ref } = options
   const row = yield* held.row
   const placed = yield* held.phase(
     "workspace",
@@ -37,12 +31,13 @@ export const finish = Effect.fnUntraced(function* (
       branch: row.workBranch ?? row.branch!,
       commit: row.commit!,
       fallbackBranch: fallbackBranch(row),
-      reuse: options.reuse
+      reuse: row.setup?.reuseWorktree,
+      depth: row.setup?.depth
     })
   )
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })
-  const { endpointUrl, envFile } = yield* bringUp(held, backend, ref, options.secrets)
+  const { endpointUrl, envFile } = yield* bringUp(held, backend, ref, secrets)
   yield* held.phase("health", alive(backend, ref))
   const now = yield* Time.millis
   const set = {

@@ -6,7 +6,8 @@ import * as SandboxError from "../SandboxError.ts"
 import * as Setup from "../Setup.ts"
 
 /** The options that are part of what makes two requests the same. */
-export const explicit = ({ inheritEnv, ports, reuseWorktree, secrets, services, skip }: UpOptions) => ({
+export const explicit = ({ depth, inheritEnv, ports, reuseWorktree, secrets, services, skip }: UpOptions) => ({
+  depth,
   inheritEnv,
   ports,
   reuseWorktree,
@@ -17,6 +18,14 @@ export const explicit = ({ inheritEnv, ports, reuseWorktree, secrets, services, 
 
 /** The setup that is recorded; none where there is nothing to do. */
 export const effective = Effect.fnUntraced(function* (options: UpOptions) {
+  const { depth } = options
+  if (depth !== undefined && !(Number.isInteger(depth) && depth >= 1)) {
+    return yield* invalid(
+      "depth",
+      `a clone cannot have ${depth} commits`,
+      "pass a whole number of at least 1 as --depth"
+    )
+  }
   const configured = yield* decode(options.setup ?? {})
   yield* checkServices(configured.services)
   const wanted = yield* select(configured, options)
@@ -27,7 +36,9 @@ export const effective = Effect.fnUntraced(function* (options: UpOptions) {
     services: wanted,
     inheritEnv: options.inheritEnv === false ? [] : configured.inheritEnv,
     secrets: [...configured.secrets.filter(({ name }) => !names.has(name)), ...extra],
-    fixedPorts: options.ports ?? {}
+    fixedPorts: options.ports ?? {},
+    reuseWorktree: options.reuseWorktree ?? false,
+    ...(depth === undefined ? {} : { depth })
   }
   yield* checkPorts(setup)
   yield* checkVariables(setup)

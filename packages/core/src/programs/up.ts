@@ -57,7 +57,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     name,
     provider,
     spec: new Spec(request.spec ?? {}),
-    ...setups.explicit(options)
+    ...setups.explicit(request)
   }
   const before = yield* standing("up", args, options)
   if (before._tag === "succeeded") return yield* replay(before.operation, before.session)
@@ -119,6 +119,7 @@ const withDefaults = ({ defaults, ...request }: UpOptions): UpOptions => ({
   ...request,
   branch: request.branch ?? defaults?.branch,
   base: request.base ?? defaults?.base,
+  depth: request.depth ?? defaults?.depth,
   spec: { ...defaults?.spec, ...request.spec }
 })
 
@@ -157,7 +158,7 @@ const create = (
         before: (key) => hooks.onHost(held, "preUp", key)
       }))
     if (row.instance !== null && !(yield* box.wake(held, backend, ref))) return yield* boxLost(backend.name)
-    const finished = yield* ready.finish(held, backend, { ref, secrets, reuse: options.reuseWorktree })
+    const finished = yield* ready.finish(held, backend, { ref, secrets })
     const result: UpResult = {
       sessionId: row.id,
       operationId: held.operationId,
