@@ -25,7 +25,12 @@ describe.concurrent("up", () => {
         branch: "feature",
         work_branch: "feature",
         target_commit_sha: w.git("rev-parse", "feature"),
+        slot: null,
+        ports: {},
         endpoint_url: null,
+        password_env: null,
+        env_file: null,
+        env: { SANDBOX_NAME: "app-feature", SANDBOX_PROVIDER: "local", SANDBOX_BRANCH: "feature" },
         browser_opened: false,
         warnings: [notIsolated]
       })
