@@ -75,11 +75,7 @@ describe.concurrent("a wrong command line", () => {
     { args: ["list", "--json", "--fromat"], field: "--fromat", cause: /^there is no flag --fromat/ },
     { args: ["list", "--json", "--state", "asleep"], field: "state", cause: /^--state cannot be "asleep"/ },
     { args: ["list", "--json", "--since", "yesterday"], field: "since", cause: /--since.*duration such as/ },
-    {
-      args: ["status", "--json"],
-      field: "session",
-      cause: /^no session was named, and this directory belongs to none$/
-    },
+    { args: ["cp", "--json"], field: "from", cause: /^the argument <from> is missing$/ },
     { args: ["status", "a", "b", "--json"], cause: /^too many arguments: b$/ },
     {
       args: ["up", ".", "--json", "--timeout", "soon", "-p", "local"],
