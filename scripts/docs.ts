@@ -62,15 +62,22 @@ const operands = (docs: ReadonlyArray<HelpDoc.ArgDoc>): string =>
     ])
   )
 
-const verb = (name: string, doc: HelpDoc.HelpDoc): string =>
+const verb = (path: ReadonlyArray<string>, doc: HelpDoc.HelpDoc): string =>
   [
-    `### ${name}`,
+    `### ${path.join(" ")}`,
     doc.description,
     `    ${doc.usage}`,
     ...(doc.args === undefined || doc.args.length === 0 ? [] : [operands(doc.args)]),
     ...(doc.flags.length === 0 ? [] : [flags(doc.flags)]),
     ...(doc.examples ?? []).map(({ command, description }) => `${description}:\n\n    ${command}`)
   ].join("\n\n")
+
+/** A verb, and behind it those that stand below it. */
+const verbs = async (...path: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
+  const doc = await help(...path)
+  const below = (doc.subcommands ?? []).flatMap(({ commands }) => commands)
+  return [verb(path, doc), ...(await Promise.all(below.map(({ name }) => verbs(...path, name)))).flat()]
+}
 
 const exits: ReadonlyArray<readonly [code: string, meaning: string]> = [
   ["0", "done, or there was nothing to do"],
@@ -79,15 +86,15 @@ const exits: ReadonlyArray<readonly [code: string, meaning: string]> = [
   ["3", "recovery is required; `sandbox status` names the command"],
   ["4", "`status` only: the session is not healthy"],
   ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP, and rolled back"],
-  ["125", "`exec` only: our own failure; every other code is the command's"]
+  ["125", "`exec` and `shell` only: our own failure; every other code is the command's"]
 ]
 
 const reference = async (): Promise<string> => {
   const root = await help()
   const groups = await Promise.all(
     (root.subcommands ?? []).map(async ({ commands, group }) => {
-      const sections = await Promise.all(commands.map(async ({ name }) => verb(name, await help(name))))
-      return [`## ${group ?? "Commands"}`, ...sections].join("\n\n")
+      const sections = await Promise.all(commands.map(({ name }) => verbs(name)))
+      return [`## ${group ?? "Commands"}`, ...sections.flat()].join("\n\n")
     })
   )
   const codes = Object.entries(SandboxError.codes).map(([code, { exit, retryable }]) => [

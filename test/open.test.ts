@@ -6,6 +6,7 @@ import type { UpResult } from "@org/sandbox-core/promise"
 import { Effect } from "effect"
 import { Connected } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
+import { vacant } from "./support/ports.ts"
 import { eventually, processesWith, type World } from "./support/sandbox.ts"
 
 const server = `
@@ -42,7 +43,7 @@ layer(Connected.layer, { excludeTestServices: true })("open", (it) => {
   it.effect("opens the primary service's page, prints it, and tells how to see the password", () =>
     Effect.gen(function* () {
       const { w } = yield* Connected
-      const session = yield* up("opened", 47_100)
+      const session = yield* up("opened", yield* vacant(10))
       const url = `http://127.0.0.1:${session.ports["web"]}`
       const good = browser(w, "good", "exit 0")
       const json = yield* open(w, session, good.env, "--json")
@@ -67,7 +68,7 @@ layer(Connected.layer, { excludeTestServices: true })("open", (it) => {
   it.effect("opens nothing when it is only to print", () =>
     Effect.gen(function* () {
       const { w } = yield* Connected
-      const session = yield* up("printed", 47_120)
+      const session = yield* up("printed", yield* vacant(10))
       const unused = browser(w, "unused", "exit 0")
       const { browser_opened, warnings } = (yield* open(w, session, unused.env, "--print", "--json")).json()
       assert.deepEqual({ browser_opened, warnings }, { browser_opened: false, warnings: [] })
@@ -78,9 +79,9 @@ layer(Connected.layer, { excludeTestServices: true })("open", (it) => {
   it.effect("succeeds with a warning when no browser opens, and waits for none that hangs", () =>
     Effect.gen(function* () {
       const { w } = yield* Connected
-      const session = yield* up("closed", 47_140)
+      const session = yield* up("closed", yield* vacant(10))
       const warning = `no browser could be opened; the page is at http://127.0.0.1:${session.ports["web"]}`
-      const hanging = browser(w, "hanging", "HANGING=1 exec sleep 300")
+      const hanging = browser(w, "hanging", `HANGING=${w.directory} exec sleep 300`)
       for (const env of [{ BROWSER: "/nowhere/browser" }, browser(w, "bad", "exit 3").env, hanging.env]) {
         const outcome = yield* open(w, session, env, "--json")
         assert.strictEqual(outcome.code, 0, outcome.stdout)
@@ -88,7 +89,8 @@ layer(Connected.layer, { excludeTestServices: true })("open", (it) => {
         assert.deepEqual(outcome.json().warnings, [warning])
       }
       // it may be a browser with somebody's pages in it
-      yield* eventually("the one that hangs was left alone", () => processesWith("HANGING=1").length === 1)
+      const isAlone = () => processesWith(`HANGING=${w.directory}`).length === 1
+      yield* eventually("the one that hangs was left alone", isAlone)
       const human = yield* open(w, session, { BROWSER: "/nowhere/browser" })
       assert.include(human.stderr, `warning: ${warning}\n`)
     })

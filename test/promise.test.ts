@@ -10,7 +10,7 @@ import { Effect } from "effect"
 import { vi } from "vitest"
 import { Connected, collected, rejection } from "./support/client.ts"
 import { heldGit } from "./support/heldGit.ts"
-import { eventually, nothing, processesWith, query, remains } from "./support/sandbox.ts"
+import { eventually, nothing, processesOf, processesWith, query, remains } from "./support/sandbox.ts"
 
 /** The rejections that nobody handles from now on, until the scope closes. */
 const rejections = Effect.acquireRelease(
@@ -121,7 +121,7 @@ layer(Connected.layer, { excludeTestServices: true })("the promise client", (it)
       assert.deepInclude(yield* Effect.promise(() => client.here({ directory: up.worktreePath! })), {
         sessionId: up.sessionId
       })
-      const [pid] = processesWith("SANDBOX_SERVICE=clock")
+      const [pid] = processesOf(up, "clock")
       assert.deepInclude(yield* Effect.promise(() => client.ownerOf({ pid: pid! })), { service: "clock" })
       yield* Effect.promise(() => client.destroy({ ...session, force: true }))
       assert.deepEqual(remains(w), nothing)

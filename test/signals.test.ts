@@ -57,7 +57,7 @@ describe.concurrent("an up that hangs", () => {
         const people = yield* w.sandbox("list")
         assert.isFalse(hanging.hasEnded())
         assert.strictEqual(list.code, 0)
-        assert.strictEqual(status.code, 4)
+        assert.strictEqual(status.code, 4, status.stdout + status.stderr + list.stdout)
         for (const seen of [row, status.json()]) {
           assert.deepInclude(seen, { name: "app-main", state })
           assert.deepInclude(seen?.claim, { kind: "up", stale: false })

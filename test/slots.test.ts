@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { Connected } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
+import { vacant } from "./support/ports.ts"
 import { dump, eventually, nothing, type Outcome, query, remains, type World, world } from "./support/sandbox.ts"
 
 /** Listens on every port of its own, says so, and never ends. */
@@ -17,24 +17,6 @@ const serve = (ports: ReadonlyArray<string>) => [
   `for (const name of ${JSON.stringify(ports.map((name) => `SANDBOX_${name.toUpperCase().replaceAll("-", "_")}_PORT`))})
     require("node:http").createServer((_, r) => r.end(name)).listen(process.env[name], "127.0.0.1")`
 ]
-
-const listens = (port: number): Effect.Effect<boolean> =>
-  Effect.callback((resume) => {
-    const server = createServer()
-    server.once("error", () => resume(Effect.succeed(true)))
-    server.listen({ host: "127.0.0.1", port, exclusive: true }, () => server.close(() => resume(Effect.succeed(false))))
-  })
-
-let next = 24_000 + (process.pid % 40) * 100
-
-/** The first of as many numbers, below those that the system gives out itself, on which nobody listens. */
-const vacant = (count: number): Effect.Effect<number> =>
-  Effect.gen(function* () {
-    const base = next
-    next += count
-    const numbers = Array.from({ length: count }, (_, index) => base + index)
-    return (yield* Effect.filter(numbers, listens)).length > 0 ? yield* vacant(count) : base
-  })
 
 /** A process of nobody's session that listens there. */
 const stranger = (port: number) =>

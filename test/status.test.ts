@@ -6,7 +6,8 @@ import { assert, layer } from "@effect/vitest"
 import type { ServiceOptions, UpResult } from "@org/sandbox-core/promise"
 import { Effect } from "effect"
 import { Connected } from "./support/client.ts"
-import { eventually, type Outcome, processesWith, type World } from "./support/sandbox.ts"
+import { vacant } from "./support/ports.ts"
+import { eventually, type Outcome, processesOf, type World } from "./support/sandbox.ts"
 
 interface Service {
   readonly name: string
@@ -46,12 +47,6 @@ const up = Effect.fnUntraced(function* (name: string, services: ReadonlyArray<Se
 
 const live = (w: World, { name }: UpResult) => w.sandbox("status", name, "--live", "--json")
 
-/** The processes of one service of one session. */
-const processesOf = (session: UpResult, service: string): ReadonlyArray<number> => {
-  const own = processesWith(`SANDBOX_SESSION_ID=${session.sessionId}`)
-  return processesWith(`SANDBOX_SERVICE=${service}`).filter((pid) => own.includes(pid))
-}
-
 const kill = (session: UpResult, service: string) =>
   Effect.andThen(
     Effect.sync(() => {
@@ -64,7 +59,7 @@ layer(Connected.layer, { excludeTestServices: true })("status", (it) => {
   it.effect("tells of every service what the ledger knows, and what is seen of it when asked", () =>
     Effect.gen(function* () {
       const { w } = yield* Connected
-      const session = yield* up("seen", [web(47_200), worker])
+      const session = yield* up("seen", [web(yield* vacant(10)), worker])
       const port = session.ports["web"]!
       const unknown = {
         pid: null,
@@ -121,7 +116,7 @@ layer(Connected.layer, { excludeTestServices: true })("status", (it) => {
   it.effect("does not take somebody else's listener for the service's", () =>
     Effect.gen(function* () {
       const { w } = yield* Connected
-      const session = yield* up("intruder", [web(47_230)])
+      const session = yield* up("intruder", [web(yield* vacant(10))])
       yield* kill(session, "web")
       yield* Effect.acquireRelease(
         Effect.callback<ReturnType<typeof createServer>>((resume) => {

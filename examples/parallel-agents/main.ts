@@ -15,7 +15,8 @@ const directory = resolve(process.argv[2] ?? "parallel-agents")
 const repository = join(directory, "app")
 const names = Array.from({ length: 8 }, (_, index) => `agent-${index + 1}`)
 
-// nothing of the user's own: neither sessions nor configuration
+// nothing of the user's own: neither configuration nor sessions, wherever those are recorded
+for (const name of Object.keys(process.env)) if (name.startsWith("SANDBOX_")) delete process.env[name]
 for (const kind of ["config", "state", "cache"]) process.env[`XDG_${kind.toUpperCase()}_HOME`] = join(directory, kind)
 
 const git = (...args: ReadonlyArray<string>) =>
@@ -31,12 +32,14 @@ git("init", "--quiet", "--initial-branch=main")
 git("add", ".")
 git("commit", "--quiet", "--message=Notes")
 
+const started: Array<string> = []
 const client = createClient({ providers: { local: { use: () => import("@org/sandbox-provider-local") } } })
 try {
   // who has read sandbox.yaml accepts what it runs on this machine
   await sandbox("trust", ".", "--quiet")
   const agents = await all(names, async (name): Promise<Agent> => {
     const up = JSON.parse(await sandbox("up", ".", "--branch", name, "--base", "main", "--json", "--quiet"))
+    started.push(up.session_id)
     return { name, session: up.session_id, url: up.endpoint_url, ports: Object.values(up.ports) }
   })
 
@@ -53,9 +56,11 @@ try {
   console.log(`left: ${inWords(await traces({ directory, repository, ports }))}`)
   console.log(git("branch", "--verbose").toString().trimEnd())
 } finally {
-  const { sessions } = await client.list()
-  await all(sessions, ({ sessionId }) => client.destroy({ session: sessionId, force: true, confirmDataLoss: true }))
-  await client.close()
+  try {
+    await all(started, (session) => client.destroy({ session, force: true, confirmDataLoss: true }))
+  } finally {
+    await client.close()
+  }
 }
 
 /** All at once; the first failure is thrown when the others have ended too. */

@@ -98,6 +98,12 @@ export const processesWith = (entry: string): ReadonlyArray<number> =>
     .filter((line) => ` ${line} `.includes(` ${entry} `))
     .map((line) => Number.parseInt(line, 10))
 
+/** Those of one service of one session. */
+export const processesOf = (session: { readonly sessionId: string }, service: string): ReadonlyArray<number> => {
+  const own = processesWith(`SANDBOX_SESSION_ID=${session.sessionId}`)
+  return processesWith(`SANDBOX_SERVICE=${service}`).filter((pid) => own.includes(pid))
+}
+
 const kill = (pid: number): void => {
   try {
     process.kill(pid, "SIGKILL")

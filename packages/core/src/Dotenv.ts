@@ -46,7 +46,10 @@ const afterLine = (text: string): string => {
 const bare = (text: string): string => {
   const end = text.indexOf("\n")
   const value = end < 0 ? text : text.slice(0, end)
-  return value.replace(/\r$/, "").replace(/(^|[ \t])#.*$/, "").trim()
+  return value
+    .replace(/\r$/, "")
+    .replace(/(^|[ \t])#.*$/, "")
+    .trim()
 }
 
 /** One line per variable, sorted by name; a shell that sources it gets the same values. */

@@ -150,19 +150,23 @@ const tail = (bytes: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
 /** A user's own configuration may put credentials into the URLs that git reports. */
 const redact = (text: string): string => text.replaceAll(/\/\/[^/@\s]+@/g, "//<redacted>@")
 
+/**
+ * The variables by which git finds a repository, `git rev-parse --local-env-vars`: what inherits them works on the repository
+ * of whoever set them, whatever directory it runs in.
+ */
+export const repositoryVariables: ReadonlyArray<string> = [
+  ...["GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_PREFIX"],
+  ...["GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE"],
+  ...["GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR"],
+  ...["GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"]
+]
+
+/** Traces go to standard error and may quote headers; a diff program of the user's would change what git prints. */
+const meddling = ["GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_CURL_VERBOSE", "GIT_EXTERNAL_DIFF"]
+
 /** What git must not inherit, and what keeps it quiet. */
 const environment: Readonly<Record<string, string | undefined>> = {
-  ...Object.fromEntries(
-    [
-      // `git rev-parse --local-env-vars`: a hook that runs us must not turn our commands on its own repository.
-      ...["GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_PREFIX"],
-      ...["GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE"],
-      ...["GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR"],
-      ...["GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF"],
-      // Traces go to standard error and may quote headers.
-      ...["GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_CURL_VERBOSE"]
-    ].map((name) => [name, undefined])
-  ),
+  ...Object.fromEntries([...repositoryVariables, ...meddling].map((name) => [name, undefined])),
   LC_ALL: "C",
   GIT_TERMINAL_PROMPT: "0",
   // Empty, not unset: an unset one makes git ask `core.askPass` and `SSH_ASKPASS`, which open windows.

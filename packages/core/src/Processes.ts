@@ -14,7 +14,8 @@ export class Processes extends Context.Service<
      * The processes that were started with `NAME=value` in their environment.
      *
      * This process and its ancestors are never among them, even where they carry it. A process whose environment we may
-     * not read is not among them either: what cannot be proven ours is not ours.
+     * not read is not among them either: what cannot be proven ours is not ours. One that has written over its environment
+     * is taken for what started it.
      */
     readonly marked: (entry: string) => Effect.Effect<ReadonlyArray<number>>
     /** The value that a process was started with, where that may be read. */

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
 import { Host } from "../src/Host.ts"
@@ -88,6 +89,32 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("ending process
     })
   )
 
+  it.effect("I-92 knows a program that has written over its environment by the session that it is in", () =>
+    Effect.gen(function* () {
+      const title = `$0 = "t" x 4000; $| = 1; print "titled"; sleep 1000`
+      const leader = yield* started(marker, "titled", `perl -e '${title}' & env -i sleep 1000 & wait`)
+      const children = () =>
+        readFileSync(`/proc/${leader}/task/${leader}/children`, "utf8").trim().split(" ").map(Number)
+      const environ = (pid: number) => readFileSync(`/proc/${pid}/environ`, "utf8")
+      yield* Effect.sync(children).pipe(
+        Effect.repeat({
+          until: ([titled, bare]) =>
+            bare !== undefined && !environ(titled!).includes(marker) && environ(bare) === "" && environ(titled!) !== "",
+          schedule: Schedule.spaced("5 millis")
+        })
+      )
+      const [titled, bare] = children()
+      yield* Processes.end(marker, "titled")
+      // whoever inherits it has still to collect it
+      const ended = Effect.sync(() => !alive(titled!) || readFileSync(`/proc/${titled}/stat`, "utf8").includes(") Z "))
+      yield* Effect.repeat(ended, { until: (so) => so, schedule: Schedule.spaced("5 millis") })
+      assert.isFalse(alive(leader))
+      // it was started without any mark, on purpose
+      assert.isTrue(alive(bare!))
+      process.kill(bare!, "SIGKILL")
+    })
+  )
+
   it.effect("reads the process table of a system without /proc", () =>
     Effect.sync(() => {
       const table = NodeProcesses.parsePs(
@@ -100,10 +127,8 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("ending process
       )
       assert.deepStrictEqual([...table.keys()], [1, 501, 502])
       assert.strictEqual(table.get(502)?.parent, 501)
-      assert.strictEqual(table.get(501)?.variable("SANDBOX_BOX_KEY"), "k")
-      assert.strictEqual(table.get(501)?.variable("PATH"), "/bin")
-      assert.isUndefined(table.get(501)?.variable("BOX_KEY"))
-      assert.isUndefined(table.get(502)?.variable("SANDBOX_BOX_KEY"))
+      assert.deepStrictEqual(table.get(501)?.entries(), ["A=1", "SANDBOX_BOX_KEY=k", "PATH=/bin"])
+      assert.deepStrictEqual(table.get(502)?.entries(), ["B=k"])
     })
   )
 })

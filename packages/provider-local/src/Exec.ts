@@ -1,4 +1,5 @@
 /** Running a command in a box: a process group or a terminal of its own on this host, in the box's checkout. */
+import { repositoryVariables } from "@org/sandbox-core/Git"
 import { Host } from "@org/sandbox-core/Host"
 import * as Processes from "@org/sandbox-core/Processes"
 import { boxVariables, type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
@@ -74,7 +75,11 @@ const environment = Effect.fnUntraced(function* (
   without: ReadonlyArray<string> = []
 ) {
   const inherited = Object.entries(yield* LocalHost.environment).filter(
-    ([name]) => !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN" && !without.includes(name)
+    ([name]) =>
+      !name.startsWith("SANDBOX_") &&
+      name !== "GITHUB_TOKEN" &&
+      !repositoryVariables.includes(name) &&
+      !without.includes(name)
   )
   return {
     ...Object.fromEntries(inherited),

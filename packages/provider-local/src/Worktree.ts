@@ -70,6 +70,8 @@ export const status: (place: Place) => Effect.Effect<WorkspaceStatus, Problem, G
     if (checkout?.state !== "placed" || !(yield* fs.exists(path))) {
       return { present: false, dirtyFiles: 0, unpublishedCommits: 0 }
     }
+    // what is let go of and stays is not lost
+    if (checkout.kind === "adopted") return { present: true, dirtyFiles: 0, unpublishedCommits: 0 }
     const git = yield* inside(place)
     const changed = yield* git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     // The branches of a worktree are the user's own; only a detached HEAD can hold what they have not.

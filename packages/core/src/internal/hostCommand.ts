@@ -1,10 +1,12 @@
 /** Programs that run on this host for the user: hooks in a repository. */
 import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { repositoryVariables } from "../Git.ts"
 import { grace, Processes } from "../Processes.ts"
 
 /** Ours, and nobody's business in a hook: the ledger's URL may hold a password. */
-const isOurs = (name: string): boolean => name.startsWith("SANDBOX_") || name === "GITHUB_TOKEN"
+const isOurs = (name: string): boolean =>
+  name.startsWith("SANDBOX_") || name === "GITHUB_TOKEN" || repositoryVariables.includes(name)
 
 /** How long the rest of what a command wrote is waited for once it has ended. */
 export const drain = Duration.millis(250)

@@ -97,7 +97,7 @@ export const isHealthy = Effect.fnUntraced(function* (
     case "http": {
       if (number === undefined) return false
       const origin = yield* backend.endpoint(ref, number)
-      const status = yield* (yield* Ports).httpStatus(new URL(check.path, origin).href)
+      const status = yield* (yield* Ports).httpStatus(`${origin}${check.path}`)
       return status !== undefined && status < 400
     }
     case "command": {

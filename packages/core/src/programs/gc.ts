@@ -8,6 +8,7 @@ import type { Host } from "../Host.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
 import { recorded } from "../internal/failures.ts"
+import { unserved } from "../internal/halt.ts"
 import * as ready from "../internal/ready.ts"
 import { type Change, Ledger, type OperationRequest, type UnreadableRow } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
@@ -194,6 +195,7 @@ const rollBackUp = (session: Session, operation: OperationRequest) =>
           workspacePath: null,
           reservedName: null,
           slot: null,
+          ...unserved,
           cleanupRequired: false,
           lastError: recorded(died)
         },
