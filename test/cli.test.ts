@@ -1,8 +1,10 @@
 /** The main job: a session's whole life through the command line. */
+import { execFileSync } from "node:child_process"
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { assertFailure } from "./support/contract.ts"
 import { branches, nothing, remains, world } from "./support/sandbox.ts"
 
 const notIsolated = "provider local does not isolate: commands run on this machine, as you"
@@ -351,6 +353,37 @@ describe.concurrent("the life of a session", () => {
       assert.strictEqual((yield* w.sandbox("destroy", up.session_id)).code, 1)
       const done = yield* w.sandbox("destroy", up.session_id, "--confirm-data-loss", "--json")
       assert.strictEqual(done.code, 0, done.stdout)
+      assert.deepEqual(remains(w), nothing)
+    })
+  )
+})
+
+describe.concurrent("a checkout that its user locked", () => {
+  it.live("I-89 stays, with all that is in it, and keeps destroy from being done until it is unlocked", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const up = (yield* w.sandbox("up", w.repository, "-b", "feature", "-p", "local", "--json")).json()
+      const checkout = up.worktree_path
+      w.git("worktree", "lock", "--reason", "on a stick", checkout)
+      writeFileSync(join(checkout, "precious"), "work")
+      const destroy = (...more: ReadonlyArray<string>) => w.sandbox("destroy", up.session_id, ...more, "--json")
+      const unlock = `git -C ${w.repository} worktree unlock ${checkout}`
+      for (const flags of [["--force", "--confirm-data-loss"], ["--confirm-data-loss"]]) {
+        const refused = assertFailure(yield* destroy(...flags), "ERR_DESTROY_FAILED")
+        assert.strictEqual(refused.state, "tearing_down")
+        assert.include(refused.cause, unlock)
+        assert.strictEqual(readFileSync(join(checkout, "precious"), "utf8"), "work")
+        const status = (yield* w.sandbox("status", up.session_id, "--json")).json()
+        assert.deepInclude(status, { state: "tearing_down", claim: null })
+        assert.strictEqual(status.last_error?.error_code, "ERR_DESTROY_FAILED")
+        assert.include(status.last_error?.cause, "on a stick")
+        assert.strictEqual(status.recovery?.command, `sandbox destroy ${up.session_id}`)
+      }
+      const [program = "", ...args] = unlock.split(" ")
+      execFileSync(program, args)
+      const done = yield* destroy("--confirm-data-loss")
+      assert.strictEqual(done.code, 0, done.stdout)
+      assert.strictEqual(done.json().state, "destroyed")
       assert.deepEqual(remains(w), nothing)
     })
   )

@@ -1,21 +1,34 @@
 /**
- * `kill -9` at any moment of an `up` with services and hooks: one `down` leaves no process alive.
+ * `kill -9` at any moment of an `up`, a `resume` and a `down` with services and hooks: one `down` leaves no process alive.
  *
  * Moments are every phase as stderr tells it, and random ones after it. A run is repeated with `SANDBOX_TEST_SEED=<seed>`,
  * and longer with `SANDBOX_TEST_ROUNDS=<rounds>`.
  */
-import { writeFileSync } from "node:fs"
+import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { vacant } from "./support/ports.ts"
 import { eventually, nothing, query, remains, type World, world } from "./support/sandbox.ts"
 
 const seed = Number(process.env["SANDBOX_TEST_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
 const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? 1)
 process.stderr.write(`killServices.test.ts: SANDBOX_TEST_SEED=${seed}\n`)
 
+/** Some milliseconds below 200, another number at every call, and the same ones for the same seed. */
+const delays = () => {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state % 200
+  }
+}
+
+/** While it is there, a `down` stays in its hooks for good. */
+const stuck = (w: World) => join(w.directory, "stuck")
+
 /** Services and hooks that leave children everywhere: in their group, out of it, and deaf to being asked. */
-const configuration = `
+const configuration = (w: World, port: number) => `
 provider: local
 services:
   - name: web
@@ -23,7 +36,7 @@ services:
       - node
       - -e
       - require("node:http").createServer((_, r) => r.end("up")).listen(process.env.PORT, "127.0.0.1")
-    port: 42300
+    port: ${port}
     health: /
   - name: worker
     command: (trap '' TERM; sleep 1001) & setsid sleep 1002 & sleep 1003
@@ -31,29 +44,24 @@ hooks:
   pre_up: sleep 1004 & sleep 0.2
   pre_spawn: setsid sleep 1005 & sleep 0.2
   post_up: sleep 1006 & sleep 0.2
+  pre_down: if [ -e ${stuck(w)} ]; then setsid sleep 1007 & (trap '' TERM; sleep 1008) & sleep 1009; fi
+  post_down: if [ -e ${stuck(w)} ]; then setsid sleep 1010 & (trap '' TERM; sleep 1011) & sleep 1012; fi
 `
 
-const phases = [
-  "resolve",
-  "hook.pre_up",
-  "provision",
-  "workspace",
-  "ports",
-  "environment",
-  "hook.pre_spawn",
-  "service.web",
-  "service.worker",
-  "hook.post_up",
-  "health"
-]
+const prepared = Effect.gen(function* () {
+  const w = yield* world
+  writeFileSync(join(w.repository, "sandbox.yaml"), configuration(w, yield* vacant(20)))
+  return w
+})
 
-const up = ["up", ".", "--branch", "feature", "--trust-config", "--json"]
-
-/** Kills an up a while after a phase began, brings it down by the one command, and looks that nothing is left. */
-const killed = Effect.fnUntraced(function* (w: World, phase: string, delay: number) {
-  const about = `seed ${seed}: ${delay} ms after ${phase}`
-  const running = yield* w.start(up, { cwd: w.repository })
-  assert.isTrue(yield* running.saw(`up: ${phase} …`), about)
+/** Kills a command a while after one of its phases began, and answers what became of the newest session. */
+const killed = Effect.fnUntraced(function* (
+  w: World,
+  args: readonly [verb: string, ...ReadonlyArray<string>],
+  { about, delay, phase }: { readonly about: string; readonly delay: number; readonly phase: string }
+) {
+  const running = yield* w.start([...args, "--json"], { cwd: w.repository })
+  assert.isTrue(yield* running.saw(`${args[0]}: ${phase} …`), about)
   yield* Effect.sleep(delay)
   running.signal("SIGKILL")
   yield* running.ended
@@ -61,32 +69,85 @@ const killed = Effect.fnUntraced(function* (w: World, phase: string, delay: numb
     w.ledger,
     "SELECT id, state FROM sessions ORDER BY created_at DESC LIMIT 1"
   )
-  if (session!.state === "ready") {
-    assert.strictEqual((yield* w.sandbox("destroy", session!.id, "--force", "--json")).code, 0, about)
-  } else {
-    const down = yield* w.sandbox("down", session!.id, "--json")
-    assert.strictEqual(down.code, 0, `${about}: ${down.stdout}${down.stderr}`)
-    assert.strictEqual(down.json().state, "destroyed", about)
-  }
-  yield* eventually(`${about}: no process is left`, () => remains(w).processes.length === 0)
-  assert.deepEqual(remains(w), nothing, about)
-  assert.deepEqual(query(w.ledger, "SELECT port AS id FROM ports"), [], about)
+  return session!
 }, Effect.scoped)
 
-describe("kill -9 of an up with services and hooks, and one down", () => {
+/** Brings a session down by the one command, and looks that it left no process. */
+const down = Effect.fnUntraced(function* (w: World, id: string, about: string) {
+  const outcome = yield* w.sandbox("down", id, "--json")
+  assert.strictEqual(outcome.code, 0, `${about}: ${outcome.stdout}${outcome.stderr}`)
+  yield* eventually(`${about}: no process is left`, () => remains(w).processes.length === 0, 10)
+  assert.deepEqual(query(w.ledger, "SELECT port AS id FROM ports"), [], about)
+  return outcome.json().state
+})
+
+const destroyed = Effect.fnUntraced(function* (w: World, id: string, about: string) {
+  const outcome = yield* w.sandbox("destroy", id, "--json")
+  assert.strictEqual(outcome.code, 0, `${about}: ${outcome.stdout}${outcome.stderr}`)
+})
+
+const up = ["up", ".", "--branch", "feature", "--trust-config"] as const
+
+const beginning = ["environment", "hook.pre_spawn", "service.web", "service.worker", "hook.post_up", "health"]
+const phases = {
+  up: ["resolve", "hook.pre_up", "provision", "workspace", "ports", ...beginning],
+  resume: ["start", "workspace", "ports", ...beginning],
+  down: ["hook.pre_down", "stop", "save", "hook.post_down"]
+}
+
+describe.concurrent("kill -9 and one down", () => {
   it.live(
-    "I-33 I-92 leave no process, no port, no box and no worktree, whatever it was doing",
+    "I-33 I-92 leave no process, no port, no box and no worktree of an up, whatever it was doing",
     () =>
       Effect.gen(function* () {
-        const w = yield* world
-        writeFileSync(join(w.repository, "sandbox.yaml"), configuration)
-        let state = seed
+        const w = yield* prepared
+        const next = delays()
         for (let round = 0; round < rounds; round++) {
-          for (const phase of phases) {
-            state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-            yield* killed(w, phase, state % 200)
+          for (const phase of phases.up) {
+            const delay = next()
+            const about = `seed ${seed}: ${delay} ms after ${phase}`
+            const { id, state } = yield* killed(w, up, { about, delay, phase })
+            const wasUp = state === "ready"
+            assert.strictEqual(yield* down(w, id, about), wasUp ? "stopped" : "destroyed", about)
+            if (wasUp) yield* destroyed(w, id, about)
+            assert.deepEqual(remains(w), nothing, about)
           }
         }
+      }),
+    { timeout: 120_000 * rounds }
+  )
+
+  it.live(
+    "I-32 I-33 I-92 leave no process and no port of a resume and of a down, whatever they were doing",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* prepared
+        const next = delays()
+        const brought = yield* w.run([...up, "--json"], { cwd: w.repository })
+        assert.strictEqual(brought.code, 0, brought.stderr)
+        const id = brought.json().session_id
+        for (let round = 0; round < rounds; round++) {
+          for (const phase of phases.down) {
+            // it is sure to be in the hook when it is killed, and what it left running cannot have ended by itself
+            const hangs = phase.startsWith("hook.")
+            const delay = hangs ? 300 : next()
+            const about = `seed ${seed}: ${delay} ms after ${phase}`
+            assert.strictEqual((yield* w.run(["resume", id], { cwd: w.repository })).code, 0, about)
+            if (phase === "hook.pre_down") writeFileSync(stuck(w), "")
+            const running = hangs && phase !== "hook.pre_down"
+            yield* killed(w, ["down", id], { about, delay, phase })
+            rmSync(stuck(w), { force: true })
+            assert.strictEqual(yield* down(w, id, about), "stopped", about)
+          }
+          for (const phase of phases.resume) {
+            const delay = next()
+            const about = `seed ${seed}: ${delay} ms after ${phase} of a resume`
+            yield* killed(w, ["resume", id], { about, delay, phase })
+            assert.strictEqual(yield* down(w, id, about), "stopped", about)
+          }
+        }
+        yield* destroyed(w, id, `seed ${seed}`)
+        assert.deepEqual(remains(w), nothing)
       }),
     { timeout: 120_000 * rounds }
   )

@@ -1,23 +1,25 @@
 /** What a session runs beside its checkout, on this host: services, hooks, environment and secrets as real processes. */
 import { execFileSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { type Client, isSandboxFailure, type SetupOptions, type UpResult } from "@org/sandbox-core/promise"
 import { Effect } from "effect"
 import { vi } from "vitest"
 import { Connected, collected, rejection } from "./support/client.ts"
-import { eventually, nothing, processesWith, query, remains, type World } from "./support/sandbox.ts"
+import { vacant } from "./support/ports.ts"
+import { eventually, nothing, processesOf, processesWith, query, remains, type World } from "./support/sandbox.ts"
 
 const server = `
   const { createServer } = require("node:http")
   createServer((_, response) => response.end(process.env.SANDBOX_NAME))
     .listen(process.env.PORT, "127.0.0.1", () => console.log("on", process.env.PORT))
 `
+const base = await Effect.runPromise(vacant(20))
 const web = {
   name: "web",
   command: ["node", "-e", server],
-  ports: [{ name: "web", base: 42_100, env: ["WEB"] }],
+  ports: [{ name: "web", base, env: ["WEB"] }],
   health: { kind: "http", path: "/" }
 } as const
 const worker = { name: "worker", command: "while :; do echo tick; sleep 0.05; done" } as const
@@ -28,10 +30,15 @@ const options = (w: World, setup: SetupOptions) => {
   return { repository: w.repository, branch: `b${count}`, base: "main", provider: "local", setup } as const
 }
 
-const up = (client: Client, w: World, setup: SetupOptions) => Effect.promise(() => client.up(options(w, setup)))
-
 const destroy = (client: Client, { sessionId }: { readonly sessionId: string }) =>
   Effect.promise(() => client.destroy({ session: sessionId, force: true, confirmDataLoss: true }))
+
+/** Destroyed at the end of the test, also of one that fails: what is left would be in the way of all that follow. */
+const up = (client: Client, w: World, setup: SetupOptions) =>
+  Effect.acquireRelease(
+    Effect.promise(() => client.up(options(w, setup))),
+    (session) => Effect.ignoreCause(destroy(client, session))
+  )
 
 /** The failure of an up, its session's row, and that nothing is left of it but that row. */
 const failedUp = Effect.fnUntraced(function* (client: Client, w: World, setup: SetupOptions) {
@@ -59,6 +66,12 @@ const printed = Effect.fnUntraced(function* (client: Client, session: UpResult, 
 const pidOf = (session: UpResult, service: string): number =>
   Number.parseInt(readFileSync(join(dirname(session.worktreePath!), "run", "services", service, "pid"), "utf8"), 10)
 
+/** A hook that does not end, with one child that ends when asked and one that does not. */
+const lingering = "(trap '' TERM; sleep 999) & sleep 998 & wait"
+
+/** The sessions that the ledger knows, which may not be there yet. */
+const known = (w: World) => (existsSync(w.ledger) ? query(w.ledger, "SELECT id FROM sessions") : [])
+
 const body = (url: string) => Effect.promise(async () => (await fetch(url)).text())
 
 layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) => {
@@ -67,8 +80,8 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       const { client, events, w } = yield* Connected
       const session = yield* up(client, w, { services: [web, worker] })
       assert.strictEqual(session.slot, 1)
-      assert.deepEqual(session.ports, { web: 42_101 })
-      assert.strictEqual(session.endpointUrl, "http://127.0.0.1:42101")
+      assert.deepEqual(session.ports, { web: base + 1 })
+      assert.strictEqual(session.endpointUrl, `http://127.0.0.1:${base + 1}`)
       assert.strictEqual(yield* body(session.endpointUrl!), session.name)
       const phases = events.flatMap((event) =>
         event.type === "phase" && event.operationId === session.operationId && event.status === "started"
@@ -99,7 +112,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       const session = yield* up(client, w, { services: [web, worker] })
       const [webPid, workerPid] = [pidOf(session, "web"), pidOf(session, "worker")]
       process.kill(-workerPid, "SIGKILL")
-      yield* eventually("the worker is gone", () => processesWith("SANDBOX_SERVICE=worker").length === 0)
+      yield* eventually("the worker is gone", () => processesOf(session, "worker").length === 0)
       const repaired = yield* Effect.promise(() => client.resume({ session: session.sessionId }))
       assert.isUndefined(repaired.already)
       assert.strictEqual(pidOf(session, "web"), webPid)
@@ -143,7 +156,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
         )
       )
       assert.strictEqual(error.code, "ERR_PORT_IN_USE")
-      assert.deepInclude(error.details, { service: "web", ports: [42_101] })
+      assert.deepInclude(error.details, { service: "web", ports: [base + 1] })
     })
   )
 
@@ -177,18 +190,32 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
     Effect.gen(function* () {
       const { client, w } = yield* Connected
       for (const hook of ["preUp", "preSpawn", "postUp"] as const) {
-        const script = "(trap '' TERM; sleep 999) & sleep 998 & wait"
-        const error = yield* failedUp(client, w, { hooks: { [hook]: script, timeoutS: 0.3 } })
+        const error = yield* failedUp(client, w, { hooks: { [hook]: lingering, timeoutS: 0.3 } })
         assert.strictEqual(error.code, "ERR_HOOK_FAILED")
         assert.include(error.message, "was killed")
       }
     })
   )
 
+  for (const hook of ["preDown", "postDown"] as const) {
+    const key = hook.replace(/[A-Z]/, (letter) => `_${letter.toLowerCase()}`)
+    it.effect(`I-85 a ${key} that takes too long is killed with everything that it started, and the down is done`, () =>
+      Effect.gen(function* () {
+        const { client, w } = yield* Connected
+        const session = yield* up(client, w, { hooks: { [hook]: lingering, timeoutS: 0.3 } })
+        const down = yield* Effect.promise(() => client.down({ session: session.sessionId }))
+        assert.strictEqual(down.state, "stopped")
+        assert.deepEqual(down.warnings, [`the hook ${key} did not end within 300ms and was killed`])
+        // nothing sweeps behind a post_down, so what it started is gone by its own end or never
+        yield* eventually("nothing runs", () => remains(w).processes.length === 0, 5)
+      })
+    )
+  }
+
   it.effect("I-85 a hook is killed with everything that it started when the up is interrupted", () =>
     Effect.gen(function* () {
       const { client, w } = yield* Connected
-      for (const hook of ["preUp", "postUp"] as const) {
+      for (const hook of ["preUp", "preSpawn", "postUp"] as const) {
         const started = join(w.directory, `started-${hook}`)
         const abort = new AbortController()
         const setup = { hooks: { [hook]: `sleep 999 & touch ${started}; wait` } }
@@ -238,7 +265,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
         }
         assert.notInclude(section, "canary-of-the-ledger")
       }
-      for (const section of sections.slice(1, 4)) assert.include(section, "PORT=42101\n")
+      for (const section of sections.slice(1, 4)) assert.include(section, `PORT=${base + 1}\n`)
       yield* destroy(client, session)
       vi.stubEnv("SANDBOX_LEDGER_PASSWORD", undefined)
     })
@@ -260,7 +287,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       assert.strictEqual(yield* printed(client, session, "printenv ODD; printenv EMPTY"), `${odd.ODD}\n\n`)
       assert.strictEqual(
         yield* printed(client, session, "printenv SHARED ONLY PORT WEB SANDBOX_WEB_PORT"),
-        "from-setup\nin  file\n42101\n42101\n42101\n"
+        `from-setup\nin  file\n${`${base + 1}\n`.repeat(3)}`
       )
       const log = join(dirname(session.worktreePath!), "run", "services", "worker", "log")
       assert.include(readFileSync(log, "utf8"), `${odd.ODD}\nfrom-service\n`)
@@ -279,10 +306,10 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       const { client, w } = yield* Connected
       symlinkSync("/etc/passwd", join(w.repository, ".git", "link"))
       for (const file of ["../outside", "/etc/passwd", ".git/link"]) {
-        const before = query(w.ledger, "SELECT id FROM sessions")
+        const before = known(w)
         const error = yield* rejection(client.up(options(w, { inheritEnv: [{ file }] })))
         assert.deepInclude(error, { code: "ERR_CONFIG_INVALID" })
-        assert.deepEqual(query(w.ledger, "SELECT id FROM sessions"), before)
+        assert.deepEqual(known(w), before)
       }
     })
   )
@@ -327,13 +354,42 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
     })
   )
 
+  it.effect("I-95 makes every file of a secret with mode 0600, before a byte of it is there and whatever the umask is", () =>
+    Effect.gen(function* () {
+      const { w } = yield* Connected
+      const [bin, seen] = [join(w.directory, "bin"), join(w.directory, "seen")]
+      mkdirSync(bin)
+      const source = join(w.directory, "filed.txt")
+      writeFileSync(source, "canary-in-a-file", { mode: 0o600 })
+      // what writes the files looks at them first
+      const look = `[ -z "$SANDBOX_RUN_DIR" ] || ls -lR "$SANDBOX_RUN_DIR" >> ${seen}`
+      writeFileSync(join(bin, "cat"), `#!/bin/sh\n${look}\nPATH=${w.env["PATH"]} exec cat "$@"\n`, { mode: 0o755 })
+      const secrets = ["TOKEN=env:CANARY", `KEY=file:${source}`].flatMap((secret) => ["--secret", secret])
+      const outcome = yield* w.run(["up", w.repository, "-b", "umask", "--base", "main", "-p", "local", ...secrets, "--json"], {
+        env: { PATH: `${bin}:${w.env["PATH"]}`, CANARY: "canary-in-a-variable" },
+        through: (command) => ["sh", "-c", 'umask 000; exec "$@"', "sh", ...command]
+      })
+      assert.strictEqual(outcome.code, 0, outcome.stdout)
+      const lines = readFileSync(seen, "utf8").split("\n")
+      for (const file of ["secrets.new", "env.new", "KEY"]) {
+        const entries = lines.filter((line) => line.endsWith(` ${file}`))
+        assert.isAbove(entries.length, 0, file)
+        for (const entry of entries) assert.match(entry, /^-rw------- /)
+        // empty when it was seen first
+        assert.match(entries[0]!, /^-rw------- +1 +\S+ +\S+ +0 /)
+      }
+      yield* w.sandbox("destroy", outcome.json().session_id, "--force", "--confirm-data-loss")
+      w.git("branch", "--delete", "--force", "umask")
+    })
+  )
+
   it.effect("asks for a secret that is missing before it claims anything, again at every resume", () =>
     Effect.gen(function* () {
       const { client, w } = yield* Connected
       const setup = { secrets: [{ name: "TOKEN", from: { env: "NO_SUCH" } }] }
-      const before = query(w.ledger, "SELECT id FROM sessions")
+      const before = known(w)
       assert.deepInclude(yield* rejection(client.up(options(w, setup))), { code: "ERR_SECRET_MISSING" })
-      assert.deepEqual(query(w.ledger, "SELECT id FROM sessions"), before)
+      assert.deepEqual(known(w), before)
       vi.stubEnv("NO_SUCH", "here")
       const session = yield* up(client, w, setup)
       yield* Effect.promise(() => client.down({ session: session.sessionId }))
@@ -368,7 +424,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
       const session = yield* up(client, w, { services: [worker] })
       const file = join(dirname(session.worktreePath!), "run", "services", "worker", "pid")
       process.kill(-pidOf(session, "worker"), "SIGKILL")
-      yield* eventually("the worker is gone", () => processesWith("SANDBOX_SERVICE=worker").length === 0)
+      yield* eventually("the worker is gone", () => processesOf(session, "worker").length === 0)
       // the pid of this very process, which the watcher is not
       writeFileSync(file, `${process.pid} 1\n`)
       const repaired = yield* Effect.promise(() => client.resume({ session: session.sessionId }))

@@ -49,7 +49,12 @@ describe.concurrent("an up that hangs", () => {
       Effect.gen(function* () {
         const w = yield* world
         const server = silentServer(w, answers)
-        const hanging = yield* w.start(["up", server.url, "-b", "main", "-p", "local", "--json"], { env: server.env })
+        // with a configuration of one's own, the repository's is not read before there is a session
+        const config = join(w.directory, "config.yaml")
+        writeFileSync(config, "provider: local\n")
+        const hanging = yield* w.start(["up", server.url, "-b", "main", "--config", config, "--json"], {
+          env: server.env
+        })
         yield* server.isSilent
         const list = yield* w.sandbox("list", "--json")
         const [row] = list.json().sessions
@@ -57,7 +62,7 @@ describe.concurrent("an up that hangs", () => {
         const people = yield* w.sandbox("list")
         assert.isFalse(hanging.hasEnded())
         assert.strictEqual(list.code, 0)
-        assert.strictEqual(status.code, 4, status.stdout + status.stderr + list.stdout)
+        assert.strictEqual(status.code, 4)
         for (const seen of [row, status.json()]) {
           assert.deepInclude(seen, { name: "app-main", state })
           assert.deepInclude(seen?.claim, { kind: "up", stale: false })
@@ -76,6 +81,21 @@ describe.concurrent("an up that hangs", () => {
       })
     )
   }
+
+  it.live("while its repository's configuration is read has no session yet, and leaves nothing when interrupted", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const server = silentServer(w, 0)
+      const hanging = yield* w.start(["up", server.url, "-b", "main", "-p", "local", "--json"], { env: server.env })
+      assert.isTrue(yield* hanging.saw("reading the repository's sandbox.yaml …"))
+      yield* server.isSilent
+      assert.deepEqual((yield* w.sandbox("list", "--json")).json().sessions, [])
+      hanging.signal("SIGINT")
+      assert.strictEqual(assertFailure(yield* hanging.ended, "ERR_INTERRUPTED").operation_id, null)
+      yield* eventually("nothing of it runs", () => remains(w).processes.length === 0)
+      assert.deepEqual(remains(w), nothing)
+    })
+  )
 
   it.live(
     "I-9 I-11 is left alone by down, but not by down --force: then it stands down",

@@ -5,6 +5,9 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
+/** Nothing of a ledger or a configuration of whoever runs this. */
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_")))
+
 describe("a program over a provider of its own", () => {
   let root: string
   let repository: string
@@ -26,7 +29,7 @@ describe("a program over a provider of its own", () => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ["--conditions=@org/source", join(import.meta.dirname, "main.ts"), repository, join(root, "boxes")],
-      { env: { ...process.env, HOME: root, XDG_STATE_HOME: join(root, "state"), XDG_CACHE_HOME: join(root, "cache") } }
+      { env: { ...inherited, HOME: root, XDG_STATE_HOME: join(root, "state"), XDG_CACHE_HOME: join(root, "cache") } }
     )
     assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
       "folders-example is ready on folders, branch main",

@@ -10,6 +10,9 @@ import { install } from "./install.ts"
 const root = join(import.meta.dirname, "../..")
 const cli = join(root, "packages/cli/src/main.ts")
 
+/** Nothing of a ledger or a configuration of whoever runs this. */
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_")))
+
 /** Why something that is needed is not there; a failure, when SANDBOX_TEST_REQUIRE names it. */
 const missing = (name: string, why: string): string => {
   if (!(process.env["SANDBOX_TEST_REQUIRE"] ?? "").split(",").includes(name)) return why
@@ -57,7 +60,7 @@ suite(`OpenCode as a session's primary service${skipped}`, () => {
     for (const name of ["app", "bin", "home", "profile"]) mkdirSync(join(directory, name))
     symlinkSync(process.execPath, join(directory, "bin", "node"))
     env = {
-      ...process.env,
+      ...inherited,
       PATH: [join(directory, "bin"), "bin" in opencode ? opencode.bin : "", process.env["PATH"]].join(":"),
       HOME: join(directory, "home"),
       XDG_CONFIG_HOME: join(directory, "config"),

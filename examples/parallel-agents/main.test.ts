@@ -1,5 +1,14 @@
 import { execFile, execFileSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -7,6 +16,9 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
 const cli = join(import.meta.dirname, "../../packages/cli/src/main.ts")
 const agents = Array.from({ length: 8 }, (_, index) => `agent-${index + 1}`)
+
+/** Nothing of a ledger or a configuration of whoever runs this. */
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_")))
 
 describe("eight agents on one repository", () => {
   let root: string
@@ -20,7 +32,7 @@ describe("eight agents on one repository", () => {
     const script = `#!/bin/sh\nexec node --conditions=@org/source '${cli}' "$@"\n`
     writeFileSync(join(root, "bin", "sandbox"), script, { mode: 0o755 })
     env = {
-      ...process.env,
+      ...inherited,
       PATH: `${join(root, "bin")}:${process.env["PATH"]}`,
       HOME: join(root, "home"),
       TMPDIR: join(root, "tmp"),
@@ -87,6 +99,34 @@ describe("eight agents on one repository", () => {
       agents.map((name) => ({ name: `app-${name}`, ports: {}, slot: null, state: "destroyed" }))
     )
   }, 180_000)
+
+  it("touches no session of whoever runs it, wherever that is recorded, also when it fails at once", async () => {
+    const repository = join(root, "precious")
+    const own = { ...env, XDG_STATE_HOME: join(root, "own"), SANDBOX_LEDGER: join(root, "own.db") }
+    const git = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-C", repository]
+    execFileSync("git", ["init", "--quiet", "--initial-branch=main", repository])
+    execFileSync("git", [...git, "commit", "--quiet", "--allow-empty", "--message=Precious"])
+    const sandbox = (...args: ReadonlyArray<string>) => promisify(execFile)("sandbox", [...args], { env: own })
+    const up = JSON.parse(
+      (await sandbox("up", repository, "-b", "mine", "--base", "main", "-p", "local", "--json")).stdout
+    )
+    writeFileSync(join(up.worktree_path, "work"), "nowhere else")
+    const status = async () => JSON.parse((await sandbox("status", up.session_id, "--json")).stdout)
+    const before = await status()
+
+    const broken = join(root, "broken")
+    mkdirSync(broken)
+    writeFileSync(join(broken, "sandbox"), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+    const node = ["--conditions=@org/source", join(import.meta.dirname, "main.ts"), join(root, "failed")]
+    const failed = await promisify(execFile)(process.execPath, node, {
+      env: { ...own, PATH: `${broken}:${env["PATH"]}` }
+    }).catch((error: { readonly code: number }) => error)
+    assert.strictEqual("code" in failed ? failed.code : 0, 1)
+
+    assert.deepStrictEqual(await status(), before)
+    assert.strictEqual(readFileSync(join(up.worktree_path, "work"), "utf8"), "nowhere else")
+    await sandbox("destroy", up.session_id, "--force", "--confirm-data-loss")
+  }, 60_000)
 })
 
 const byName = (a: { readonly name: unknown }, b: { readonly name: unknown }) =>

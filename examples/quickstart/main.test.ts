@@ -5,6 +5,9 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
+/** Nothing of a ledger or a configuration of whoever runs this. */
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_")))
+
 describe("the quickstart", () => {
   let root: string
   let repository: string
@@ -29,7 +32,7 @@ describe("the quickstart", () => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ["--conditions=@org/source", join(import.meta.dirname, "main.ts"), repository],
-      { env: { ...process.env, HOME: root, XDG_STATE_HOME: join(root, "state"), XDG_CACHE_HOME: join(root, "cache") } }
+      { env: { ...inherited, HOME: root, XDG_STATE_HOME: join(root, "state"), XDG_CACHE_HOME: join(root, "cache") } }
     )
     const lines = stdout.trimEnd().split("\n")
     assert.strictEqual(lines[0], `fruit-main is ready at ${git("rev-parse", "HEAD").trim()}`)

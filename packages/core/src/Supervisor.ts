@@ -35,8 +35,10 @@ export interface Command {
 export type Status =
   | { readonly _tag: "running"; readonly pid: number }
   | { readonly _tag: "exited"; readonly code: number }
-  /** Never started, or ended together with its watcher. */
-  | { readonly _tag: "none" }
+  /** Its watcher is gone without a word of how it ended; what it watched may be running. */
+  | { readonly _tag: "lost" }
+  /** Never started in this box. */
+  | { readonly _tag: "new" }
 
 /** A log that has grown beyond this many bytes is rotated the next time somebody looks. */
 const logLimit = 10 * 1024 * 1024
@@ -130,13 +132,14 @@ until [ -f "$dir/exit" ] || alive "$dir"; do
 done
 `
 
-/** A line `<name> running <pid>`, `<name> exited <code>` or `<name> none` for each argument. */
+/** A line `<name> running <pid>`, `<name> exited <code>`, `<name> lost` or `<name> new` for each argument. */
 const look = `${common}
 for name; do
   dir=$SANDBOX_RUN_DIR/services/$name
   if alive "$dir"; then echo "$name running $pid"
   elif [ -f "$dir/exit" ]; then read -r code _ <"$dir/exit"; echo "$name exited $code"
-  else echo "$name none"; fi
+  elif [ -d "$dir" ]; then echo "$name lost"
+  else echo "$name new"; fi
 done
 `
 
@@ -153,7 +156,7 @@ for name in *; do [ -d "$name" ] && echo "$name"; done
 const end = `${common}
 dir=$SANDBOX_RUN_DIR/services/$1
 left() {
-  for file in /proc/[0-9]*/environ; do
+  for file in $(grep -lsF -e "$2" /proc/[0-9]*/environ); do
     entry=\${file#/proc/}
     tr '\\000' '\\n' <"$file" 2>/dev/null | grep -qxF -e "$1" || continue
     tr '\\000' '\\n' <"$file" 2>/dev/null | grep -qxF -e "$2" && echo "\${entry%/environ}"
@@ -200,12 +203,13 @@ export const start = Effect.fnUntraced(function* (backend: Backend, ref: Instanc
 
 /** What became of the commands of these names. */
 export const status = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, wanted: ReadonlyArray<string>) {
-  const found = new Map<string, Status>(wanted.map((name) => [name, { _tag: "none" }]))
+  const found = new Map<string, Status>(wanted.map((name) => [name, { _tag: "new" }]))
   if (wanted.length === 0) return found
   const text = yield* inBox.mustRun(backend, ref, "looking at services", { script: look, args: wanted })
   for (const line of text.split("\n")) {
     const [name = "", tag, value] = line.split(" ")
     if (tag === "running") found.set(name, { _tag: "running", pid: Number(value) })
+    if (tag === "lost") found.set(name, { _tag: "lost" })
     if (tag === "exited") found.set(name, { _tag: "exited", code: Number(value) })
   }
   return found
@@ -222,6 +226,14 @@ export const stop = Effect.fnUntraced(function* (backend: Backend, ref: Instance
   yield* inBox.mustRun(backend, ref, `stopping ${name}`, {
     script: end,
     args: [name, `${boxMarker}=${ref.key}`, `${serviceMarker}=${name}`]
+  })
+})
+
+/** Ends whatever carries an entry `NAME=value` in its environment, beside the mark of the box. */
+export const endMarked = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, entry: string) {
+  yield* inBox.mustRun(backend, ref, "ending what was left", {
+    script: end,
+    args: [".", `${boxMarker}=${ref.key}`, entry]
   })
 })
 

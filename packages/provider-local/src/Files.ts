@@ -1,4 +1,5 @@
 /** Moving files in and out of a box, by this host's `tar`, GNU's or BSD's. */
+import { Host } from "@org/sandbox-core/Host"
 import { Deferred, Effect, FileSystem, Path, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as FilesHost from "./FilesHost.ts"
@@ -58,8 +59,10 @@ export const write = Effect.fnUntraced(function* (place: Place, directory: strin
   }
   // A move is one step only within one file system.
   const near = (yield* fs.stat(place.aside)).dev === info.dev ? place.aside : target
+  yield* sweep(near)
+  const { self } = yield* Host
   const staging = yield* Effect.acquireRelease(
-    fs.makeTempDirectory({ directory: near, prefix: ".incoming-" }),
+    fs.makeTempDirectory({ directory: near, prefix: `${incoming}${self.pid}-` }),
     (made) => Effect.ignore(fs.remove(made, { recursive: true, force: true }), { log: "Warn" })
   )
   const tar = yield* start(["-x", "-p", "--no-same-owner", "-f", "-", "-C", staging], archive)
@@ -69,6 +72,20 @@ export const write = Effect.fnUntraced(function* (place: Place, directory: strin
   if (Number(code) !== 0 || leadsOut(said)) return yield* new TarFailed({ doing: "unpack", code: Number(code), said })
   yield* FilesHost.move(staging, target)
 }, Effect.scoped)
+
+const incoming = ".incoming-"
+
+/** Removes what killed processes had begun to unpack here. */
+const sweep = Effect.fnUntraced(function* (directory: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const host = yield* Host
+  for (const name of yield* fs.readDirectory(directory)) {
+    const pid = name.startsWith(incoming) ? Number.parseInt(name.slice(incoming.length), 10) : Number.NaN
+    if (Number.isNaN(pid) || (yield* host.startedAt(pid)) !== undefined) continue
+    yield* Effect.ignore(remove(path.join(directory, name)), { log: "Warn" })
+  }
+})
 
 /** Removes a directory with all that is in it, also what its owner may not change just now. Nothing there is success. */
 export const remove = Effect.fnUntraced(function* (directory: string) {

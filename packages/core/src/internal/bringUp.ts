@@ -1,5 +1,5 @@
 /** Bringing a session's setup up in a box that runs: environment, secrets, hooks, services. */
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import type { Held } from "../Claim.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -43,7 +43,8 @@ export const bringUp = Effect.fnUntraced(function* (
     Effect.andThen(secrets.deliver(backend, ref, found), environment.write(backend, ref, set))
   )
   yield* hooks.inBox(held, backend, { ref, name: "preSpawn", environment: set })
-  yield* services.start({ held, backend, ref, environment: set, ports, release }, setup.services)
+  const hidden = [...Object.values(set.secrets), ...found.map(({ value }) => Redacted.value(value))]
+  yield* services.start({ held, backend, ref, environment: set, hidden, ports, release }, setup.services)
   yield* hooks.inBox(held, backend, { ref, name: "postUp", environment: set })
   const main = Setup.primary(setup)?.ports[0]
   const port = main === undefined ? undefined : Slots.numberOf(ports, main.name)
@@ -67,7 +68,10 @@ const placePorts = Effect.fnUntraced(function* (held: Held, backend: Backend, re
   const declared = Setup.ports(setup)
   if (declared.length === 0) return { ports: {}, release: () => Effect.void }
   if (backend.hostPorts) {
-    return yield* held.phase("ports", placement.place(held, { setup, mine: yield* services.ofBox(ref.key) }))
+    const mine = yield* services.ofBox(ref.key)
+    const running = yield* services.running(backend, ref, setup)
+    const keeps = new Set(running.flatMap(({ ports }) => ports.map(({ name }) => name)))
+    return yield* held.phase("ports", placement.place(held, { setup, mine, keeps }))
   }
   const ports = Object.fromEntries(
     declared.map(({ base, name }) => [name, Slots.numberOf(setup.fixedPorts, name) ?? base])

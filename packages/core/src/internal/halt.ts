@@ -122,8 +122,6 @@ export const persist = Effect.fnUntraced(function* (held: Held) {
   const checkpoint = yield* held.phase("save", save(held))
   const row = yield* held.row
   const key = row.instance?.key ?? intentKey(row.id, row.generation)
-  // one that a killed attempt had started must not run on beside its rerun
-  yield* hooks.endLeftovers(row, key)
   yield* hooks.warned(held, hooks.onHost(held, "postDown", key))
   const change: Change = {
     move: yield* held.move("stopped"),

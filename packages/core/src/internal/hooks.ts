@@ -8,6 +8,7 @@ import type * as Repository from "../Repository.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
+import * as Supervisor from "../Supervisor.ts"
 import { all, type Environment, generated } from "./environment.ts"
 import * as hostCommand from "./hostCommand.ts"
 
@@ -55,6 +56,8 @@ export const inBox = Effect.fnUntraced(function* (
   const { environment, name, ref } = options
   const command = row.setup?.hooks[name]
   if (row.setup === null || command === undefined) return
+  // one that a killed attempt had started must not run on beside its rerun
+  if (held.inherited) yield* Supervisor.endMarked(backend, ref, `SANDBOX_HOOK=${hookKeys[name]}`)
   const say = listener(held, row, name)
   const run = Effect.gen(function* () {
     const handle = yield* backend.exec(ref, {
@@ -84,6 +87,7 @@ export const onHost = Effect.fnUntraced(function* (held: Held, name: Setup.HookN
   const row = yield* held.row
   const command = row.setup?.hooks[name]
   if (row.setup === null || command === undefined) return
+  if (held.inherited) yield* endLeftovers(row, key)
   const run = hostCommand
     .run({
       argv: argv(command),

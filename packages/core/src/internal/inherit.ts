@@ -67,18 +67,44 @@ const intoCheckout = Effect.fnUntraced(function* (
 ) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const target = path.join(checkout, inherit.file)
+  const { file } = inherit
   const place = Effect.gen(function* () {
-    yield* fs.makeDirectory(path.dirname(target), { recursive: true })
+    const root = yield* fs.realPath(checkout)
+    const directory = yield* folder(root, path.dirname(path.join(root, file)))
+    if (directory === undefined) return undefined
+    const target = path.join(directory, path.basename(file))
     // what is there already is the user's: a copy that was changed, a tracked file, a link that was made before
-    if (yield* exists(fs, target)) return
+    if (yield* exists(fs, target)) {
+      const real = yield* fs.realPath(target)
+      return real === source || isInside(path, root, real) ? target : undefined
+    }
     if (inherit.mode === "symlink") yield* fs.symlink(source, target)
-    else yield* fs.copyFile(source, target)
-    yield* warnIfSeen(held, checkout, inherit.file)
+    else {
+      // beside it first: half a copy would be taken for the user's
+      yield* fs.copyFile(source, `${target}.sandbox-new`)
+      yield* fs.rename(`${target}.sandbox-new`, target)
+    }
+    yield* warnIfSeen(held, checkout, file)
+    return target
   })
-  return yield* Effect.andThen(place, fs.readFileString(target)).pipe(
-    Effect.mapError((error) => notPlaced(inherit.file, error.message))
+  const placed = yield* Effect.mapError(
+    Effect.flatMap(place, (target) => (target === undefined ? Effect.undefined : fs.readFileString(target))),
+    (error) => notPlaced(file, error.message)
   )
+  return placed ?? (yield* notPlaced(file, "the branch has a link there that leads out of the checkout"))
+})
+
+/** The real path of a directory of the checkout, made where it is not there; none where a link leads out. */
+const folder = Effect.fnUntraced(function* (root: string, wanted: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const inside = (real: string) => real === root || isInside(path, root, real)
+  let nearest = wanted
+  while (nearest !== root && !(yield* exists(fs, nearest))) nearest = path.dirname(nearest)
+  if (!inside(yield* fs.realPath(nearest))) return undefined
+  yield* fs.makeDirectory(wanted, { recursive: true })
+  const real = yield* fs.realPath(wanted)
+  return inside(real) ? real : undefined
 })
 
 /** Also of a link whose target is gone. */
@@ -95,11 +121,22 @@ const warnIfSeen = Effect.fnUntraced(function* (held: Held, checkout: string, fi
   }
 })
 
+/** Goes down one directory at a time, so that a link out of the checkout is seen before anything is written behind it. */
 const save = `
 umask 077
-target=$SANDBOX_WORKSPACE/$1
-[ -e "$target" ] || { mkdir -p "$(dirname "$target")" && cat >"$target"; } || exit 1
-cat "$target"
+cd -P "$SANDBOX_WORKSPACE" || exit 1
+root=$(pwd -P)
+rest=$1
+while [ "$rest" != "\${rest#*/}" ]; do
+  part=\${rest%%/*}
+  rest=\${rest#*/}
+  [ -d "$part" ] || mkdir "$part" || exit 1
+  cd -P "$part" || exit 1
+  case "$(pwd -P)/" in "$root"/*) ;; *) echo "a link there leads out of the checkout" >&2; exit 1 ;; esac
+done
+[ ! -L "$rest" ] || { echo "the branch has a link there" >&2; exit 1; }
+[ -e "$rest" ] || { cat >"$rest.sandbox-new" && mv "$rest.sandbox-new" "$rest"; } || exit 1
+cat "$rest"
 `
 
 const intoBox = Effect.fnUntraced(function* (

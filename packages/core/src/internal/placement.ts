@@ -35,7 +35,12 @@ const rounds = 5
  */
 export const place = Effect.fnUntraced(function* <R>(
   held: Held,
-  options: { readonly setup: Setup.Setup; readonly mine: Mine<R> }
+  options: {
+    readonly setup: Setup.Setup
+    readonly mine: Mine<R>
+    /** Names of ports that are not chosen again: what listens on them is running, or just about to listen. */
+    readonly keeps: ReadonlySet<string>
+  }
 ) {
   const lasting = yield* Effect.scope
   const attempt = Effect.gen(function* () {
@@ -58,12 +63,14 @@ const wasOutrun = (error: SandboxError.SandboxError): boolean =>
 const choose = Effect.fnUntraced(function* <R>(
   row: Session,
   {
+    keeps,
     mine,
     scope,
     setup
   }: {
     readonly setup: Setup.Setup
     readonly mine: Mine<R>
+    readonly keeps: ReadonlySet<string>
     readonly scope: Scope.Scope
   }
 ) {
@@ -74,10 +81,18 @@ const choose = Effect.fnUntraced(function* <R>(
   const chosen = new Map<number, string>()
   const holds = new Map<string, Scope.Closeable>()
 
-  const lists = Setup.ports(setup).map((port) => ({
-    port,
-    numbers: preferring(Slots.numberOf(row.ports ?? {}, port.name), Slots.candidates(setup, { slot, port }))
-  }))
+  const declared = Setup.ports(setup)
+  for (const { name } of declared) {
+    const kept = keeps.has(name) ? Slots.numberOf(row.ports ?? {}, name) : undefined
+    if (kept !== undefined) chosen.set(kept, name)
+  }
+  const named = new Set(chosen.values())
+  const lists = declared
+    .filter(({ name }) => !named.has(name))
+    .map((port) => ({
+      port,
+      numbers: preferring(Slots.numberOf(row.ports ?? {}, port.name), Slots.candidates(setup, { slot, port }))
+    }))
   const seen = yield* listeners([...new Set(lists.flatMap(({ numbers }) => numbers))])
 
   /** Takes a number for the port with this name, or answers who is in the way. */

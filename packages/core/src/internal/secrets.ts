@@ -81,9 +81,15 @@ export const variables = Effect.fnUntraced(function* (
   return values
 })
 
-/** Text with every known secret blotted out, for messages that quote what a command wrote. */
+/** The fewest characters that are worth blotting out: less would tear ordinary words. */
+const telling = 3
+
+/** Text with every known secret blotted out, whole and line by line, for messages that quote what a command wrote. */
 export const redact = (text: string, values: Iterable<string>): string => {
-  let clean = text
-  for (const value of values) if (value.length >= 4) clean = clean.replaceAll(value, "***")
-  return clean
+  const parts = [...values]
+    .flatMap((value) => [value, ...value.split(/\r?\n/)])
+    .filter(({ length }) => length >= telling)
+  // a secret that is the start of another must not leave the rest of that one behind
+  const longestFirst = [...new Set(parts)].toSorted((a, b) => b.length - a.length)
+  return longestFirst.reduce((clean, part) => clean.replaceAll(part, "***"), text)
 }

@@ -19,14 +19,16 @@ import { redact } from "./secrets.ts"
 const interval = Duration.millis(250)
 /** How long a service without a health check has to keep running to count as started. */
 const settling = Duration.millis(1500)
-/** How much of its log is quoted when a service fails. */
-const quoted = 20
+/** How many lines of its log are quoted when a service fails, of how many that are read: a secret may span several. */
+const [quoted, read] = [20, 500]
 
 interface Place {
   readonly held: Held
   readonly backend: Backend
   readonly ref: InstanceRef
   readonly environment: Environment
+  /** Every secret of the session: what no message may show. */
+  readonly hidden: ReadonlyArray<string>
   readonly ports: Readonly<Record<string, number>>
   /** Lets go of ports that were kept free for their service. */
   readonly release: (names: ReadonlyArray<string>) => Effect.Effect<void>
@@ -35,14 +37,17 @@ interface Place {
 /** Starts what is not running, in order. What was started by this is stopped on rollback. */
 export const start = Effect.fnUntraced(function* (place: Place, services: ReadonlyArray<Setup.Service>) {
   const { backend, held, ref, release } = place
-  const running = yield* Supervisor.status(
+  const found = yield* Supervisor.status(
     backend,
     ref,
     services.map(({ name }) => name)
   )
   for (const service of services) {
-    const up = running.get(service.name)?._tag === "running"
+    const before = found.get(service.name)
+    const up = before?._tag === "running"
     const begin = Effect.gen(function* () {
+      // its watcher may have died and left what it watched
+      if (before?._tag !== "new") yield* Supervisor.stop(backend, ref, service.name)
       yield* held.onRollback({
         name: `stop ${service.name}`,
         run: Supervisor.stop(backend, ref, service.name)
@@ -160,14 +165,24 @@ const failed = Effect.fnUntraced(function* (
   service: Setup.Service,
   { code, how }: { readonly how: string; readonly code: number | null }
 ) {
-  const { backend, environment, ref } = place
-  const log = yield* Supervisor.tail(backend, ref, { name: service.name, lines: quoted })
-  const output = redact(log, Object.values(environment.secrets))
+  const { backend, hidden, ref } = place
+  const log = yield* Supervisor.tail(backend, ref, { name: service.name, lines: read })
+  const output = redact(log, hidden).split("\n").slice(-quoted).join("\n")
   return yield* SandboxError.make("ERR_SERVICE_FAILED", {
     message: `the service ${service.name} ${how}${output === "" ? ", and wrote nothing" : ""}`,
     nextStep: `correct \`services\` or what ${service.name} complains about, and try again`,
     details: { service: service.name, exit_code: code, output }
   })
+})
+
+/** The services that are running now. */
+export const running = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, setup: Setup.Setup) {
+  const found = yield* Supervisor.status(
+    backend,
+    ref,
+    setup.services.map(({ name }) => name)
+  )
+  return setup.services.filter(({ name }) => found.get(name)?._tag === "running")
 })
 
 /** Whether every service of the session is running; `false` says that something is to be repaired. */

@@ -29,7 +29,8 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
     const replayed = before.operation.result as unknown as Halted
     return { ...replayed, stateTransitions: yield* transitions(session.id), replayed: true as const }
   }
-  if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session)) return yield* already(session)
+  const nothing = nothingToDo(session) && !(deleteWorktree === true && session.state === "stopped")
+  if ((yield* liveness(session.claim)) !== "live" && nothing) return yield* already(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
   // what is not saved elsewhere goes with the box where halting destroys it, and with the checkout
   const verb = deleteWorktree === true ? "down --delete-worktree" : "down"
@@ -55,6 +56,7 @@ export const halt = Effect.fnUntraced(function* (
       from: [
         "ready",
         "completed",
+        ...(options.deleteWorktree === true ? (["stopped"] as const) : []),
         "failed",
         "persist_failed",
         "stopped_unpersisted",
@@ -63,7 +65,7 @@ export const halt = Effect.fnUntraced(function* (
         "syncing",
         "switching"
       ],
-      enter: halting.entrance
+      enter: (row, prior) => (row.state === "stopped" ? "stopped" : halting.entrance(row, prior))
     },
     { verb: "down", use: (held) => use(held, options), settle: halting.settle }
   )
@@ -77,6 +79,12 @@ const use = Effect.fnUntraced(function* (
   if (entered.state === "tearing_down") {
     const { change, destroyedAt: _ } = yield* tearDown(held)
     return ready.done(yield* result(held, { state: "destroyed", checkpoint: null, persistedAt: null }), change)
+  }
+  if (entered.state === "stopped") {
+    const { checkpoints } = yield* (yield* Ledger).history(entered.id)
+    const end = { state: "stopped", checkpoint: View.lastCheckpoint(checkpoints) } as const
+    const answer = { ...end, persistedAt: View.isoOrNull(entered.persistedAt) }
+    return ready.done(yield* result(held, answer), yield* detach(held, {}, options))
   }
   if (entered.state === "stopping") yield* halting.stop(held)
   const { change, checkpoint } = yield* halting.persist(held)
