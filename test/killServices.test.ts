@@ -24,8 +24,8 @@ const delays = () => {
   }
 }
 
-/** While it is there, a `down` stays in its hooks for good. */
-const stuck = (w: World) => join(w.directory, "stuck")
+/** While it is there, a `down` stays in this phase for good. */
+const stuck = (w: World, phase: string) => join(w.directory, `stuck.${phase}`)
 
 /** Services and hooks that leave children everywhere: in their group, out of it, and deaf to being asked. */
 const configuration = (w: World, port: number) => `
@@ -44,8 +44,8 @@ hooks:
   pre_up: sleep 1004 & sleep 0.2
   pre_spawn: setsid sleep 1005 & sleep 0.2
   post_up: sleep 1006 & sleep 0.2
-  pre_down: if [ -e ${stuck(w)} ]; then setsid sleep 1007 & (trap '' TERM; sleep 1008) & sleep 1009; fi
-  post_down: if [ -e ${stuck(w)} ]; then setsid sleep 1010 & (trap '' TERM; sleep 1011) & sleep 1012; fi
+  pre_down: if [ -e ${stuck(w, "hook.pre_down")} ]; then setsid sleep 1007 & (trap '' TERM; sleep 1008) & sleep 1009; fi
+  post_down: if [ -e ${stuck(w, "hook.post_down")} ]; then setsid sleep 1010 & (trap '' TERM; sleep 1011) & sleep 1012; fi
 `
 
 const prepared = Effect.gen(function* () {
@@ -128,15 +128,12 @@ describe.concurrent("kill -9 and one down", () => {
         const id = brought.json().session_id
         for (let round = 0; round < rounds; round++) {
           for (const phase of phases.down) {
-            // it is sure to be in the hook when it is killed, and what it left running cannot have ended by itself
-            const hangs = phase.startsWith("hook.")
-            const delay = hangs ? 300 : next()
+            const delay = next()
             const about = `seed ${seed}: ${delay} ms after ${phase}`
             assert.strictEqual((yield* w.run(["resume", id], { cwd: w.repository })).code, 0, about)
-            if (phase === "hook.pre_down") writeFileSync(stuck(w), "")
-            const running = hangs && phase !== "hook.pre_down"
+            writeFileSync(stuck(w, phase), "")
             yield* killed(w, ["down", id], { about, delay, phase })
-            rmSync(stuck(w), { force: true })
+            rmSync(stuck(w, phase))
             assert.strictEqual(yield* down(w, id, about), "stopped", about)
           }
           for (const phase of phases.resume) {

@@ -354,33 +354,38 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
     })
   )
 
-  it.effect("I-95 makes every file of a secret with mode 0600, before a byte of it is there and whatever the umask is", () =>
-    Effect.gen(function* () {
-      const { w } = yield* Connected
-      const [bin, seen] = [join(w.directory, "bin"), join(w.directory, "seen")]
-      mkdirSync(bin)
-      const source = join(w.directory, "filed.txt")
-      writeFileSync(source, "canary-in-a-file", { mode: 0o600 })
-      // what writes the files looks at them first
-      const look = `[ -z "$SANDBOX_RUN_DIR" ] || ls -lR "$SANDBOX_RUN_DIR" >> ${seen}`
-      writeFileSync(join(bin, "cat"), `#!/bin/sh\n${look}\nPATH=${w.env["PATH"]} exec cat "$@"\n`, { mode: 0o755 })
-      const secrets = ["TOKEN=env:CANARY", `KEY=file:${source}`].flatMap((secret) => ["--secret", secret])
-      const outcome = yield* w.run(["up", w.repository, "-b", "umask", "--base", "main", "-p", "local", ...secrets, "--json"], {
-        env: { PATH: `${bin}:${w.env["PATH"]}`, CANARY: "canary-in-a-variable" },
-        through: (command) => ["sh", "-c", 'umask 000; exec "$@"', "sh", ...command]
+  it.effect(
+    "I-95 makes every file of a secret with mode 0600, before a byte of it is there and whatever the umask is",
+    () =>
+      Effect.gen(function* () {
+        const { w } = yield* Connected
+        const [bin, seen] = [join(w.directory, "bin"), join(w.directory, "seen")]
+        mkdirSync(bin)
+        const source = join(w.directory, "filed.txt")
+        writeFileSync(source, "canary-in-a-file", { mode: 0o600 })
+        // what writes the files looks at them first
+        const look = `[ -z "$SANDBOX_RUN_DIR" ] || ls -lR "$SANDBOX_RUN_DIR" >> ${seen}`
+        writeFileSync(join(bin, "cat"), `#!/bin/sh\n${look}\nPATH=${w.env["PATH"]} exec cat "$@"\n`, { mode: 0o755 })
+        const secrets = ["TOKEN=env:CANARY", `KEY=file:${source}`].flatMap((secret) => ["--secret", secret])
+        const outcome = yield* w.run(
+          ["up", w.repository, "-b", "umask", "--base", "main", "-p", "local", ...secrets, "--json"],
+          {
+            env: { PATH: `${bin}:${w.env["PATH"]}`, CANARY: "canary-in-a-variable" },
+            through: (command) => ["sh", "-c", 'umask 000; exec "$@"', "sh", ...command]
+          }
+        )
+        assert.strictEqual(outcome.code, 0, outcome.stdout)
+        const lines = readFileSync(seen, "utf8").split("\n")
+        for (const file of ["secrets.new", "env.new", "KEY"]) {
+          const entries = lines.filter((line) => line.endsWith(` ${file}`))
+          assert.isAbove(entries.length, 0, file)
+          for (const entry of entries) assert.match(entry, /^-rw------- /)
+          // empty when it was seen first
+          assert.match(entries[0]!, /^-rw------- +1 +\S+ +\S+ +0 /)
+        }
+        yield* w.sandbox("destroy", outcome.json().session_id, "--force", "--confirm-data-loss")
+        w.git("branch", "--delete", "--force", "umask")
       })
-      assert.strictEqual(outcome.code, 0, outcome.stdout)
-      const lines = readFileSync(seen, "utf8").split("\n")
-      for (const file of ["secrets.new", "env.new", "KEY"]) {
-        const entries = lines.filter((line) => line.endsWith(` ${file}`))
-        assert.isAbove(entries.length, 0, file)
-        for (const entry of entries) assert.match(entry, /^-rw------- /)
-        // empty when it was seen first
-        assert.match(entries[0]!, /^-rw------- +1 +\S+ +\S+ +0 /)
-      }
-      yield* w.sandbox("destroy", outcome.json().session_id, "--force", "--confirm-data-loss")
-      w.git("branch", "--delete", "--force", "umask")
-    })
   )
 
   it.effect("asks for a secret that is missing before it claims anything, again at every resume", () =>

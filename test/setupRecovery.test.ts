@@ -27,7 +27,7 @@ const inService = (w: World, name: string) => {
 }
 
 /** Whether it is the command itself, and not the shell that watches it. */
-const isSleeping = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("sleep\0")
+const isSleeping = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("sleep\x001007")
 
 const newest = (w: World) =>
   query<{ id: string; state: string }>(w.ledger, "SELECT id, state FROM sessions ORDER BY created_at DESC LIMIT 1")[0]!
@@ -101,12 +101,12 @@ describe("a setup that something went wrong with", () => {
       const { session_id, worktree_path } = (yield* w.run(up(w, "feature"))).json()
       const pidFile = join(dirname(worktree_path), "run", "services", "worker", "pid")
       const watcher = Number.parseInt(readFileSync(pidFile, "utf8"), 10)
-      const [left] = inService(w, "worker").filter((pid) => isSleeping(pid))
+      const [left] = inService(w, "worker").filter(isSleeping)
       process.kill(watcher, "SIGKILL")
       yield* eventually("the watcher is gone", () => !inService(w, "worker").includes(watcher))
       assert.include(inService(w, "worker"), left)
       assert.strictEqual((yield* w.sandbox("resume", session_id, "--json")).code, 0)
-      const now = inService(w, "worker").filter((pid) => isSleeping(pid))
+      const now = inService(w, "worker").filter(isSleeping)
       assert.strictEqual(now.length, 1)
       assert.notInclude(now, left)
       yield* w.sandbox("destroy", session_id, "--force")

@@ -715,11 +715,25 @@ export const breaks = [
   },
   {
     invariant: "95",
-    why: "the files of a session are made as the user's umask says",
+    why: "the files of a session are made first and closed to others then",
     file: `${core}/internal/environment.ts`,
-    edits: [["umask 077\n", "umask 022\n"]],
+    edits: [
+      ["umask 077\n", ""],
+      ['cat >"$file.new" && ', 'cat >"$file.new" && chmod 600 "$file.new" && ']
+    ],
     tests: system("setup"),
-    only: "I-95 "
+    only: "I-95 makes"
+  },
+  {
+    invariant: "95",
+    why: "a secret's own file is made first and closed to others then",
+    file: `${core}/internal/secrets.ts`,
+    edits: [
+      ["umask 077\n", ""],
+      ['cat >"$1"', 'cat >"$1" && chmod 600 "$1"']
+    ],
+    tests: system("setup"),
+    only: "I-95 makes"
   },
   {
     invariant: "96",
@@ -919,10 +933,13 @@ export const breaks = [
     why: "a section that is set loses the defaults of its other keys",
     file: `${core}/Configuration/File.ts`,
     edits: [
-      ['auto_teardown: key(Schema.Boolean, true, "Destroy', 'auto_teardown: key(Schema.Boolean, false, "Destroy']
+      [
+        '    Schema.withDecodingDefaultKey(Effect.succeed({}) as Effect.Effect<S["Encoded"]>)',
+        '    Schema.withDecodingDefaultKey(Effect.succeed({}) as Effect.Effect<S["Encoded"]>)'
+      ]
     ],
     tests: unit("Configuration"),
-    only: "I-73 "
+    only: "I-73 stay"
   },
   {
     invariant: "74",
@@ -973,5 +990,42 @@ export const breaks = [
     ],
     tests: unit("Configuration"),
     only: "I-91 "
+  },
+  {
+    invariant: "85",
+    why: "what does not end when asked is left running",
+    file: `${core}/internal/hostCommand.ts`,
+    edits: [["      forceKillAfter: grace\n", ""]],
+    tests: system("setup"),
+    only: "I-85 a post_down"
+  },
+  {
+    invariant: "85",
+    why: "a hook starts out of the group that is ended",
+    file: `${core}/internal/hostCommand.ts`,
+    edits: [["ChildProcess.make(program, args, {", 'ChildProcess.make("setsid", ["-w", program, ...args], {']],
+    tests: system("setup"),
+    only: "I-85 a post_down"
+  },
+  {
+    invariant: "89",
+    why: "a worktree that its user locked is removed like any other",
+    file: `${localSource}/Worktree.ts`,
+    edits: [['if (lock !== undefined && lock !== "initializing") {', 'if (lock === "no such") {']],
+    tests: system("cli"),
+    only: "I-89 "
+  },
+  {
+    invariant: "92",
+    why: "a post_down whose down was killed runs on beside the next one",
+    file: `${core}/internal/halt.ts`,
+    edits: [
+      [
+        "  yield* hooks.endLeftovers(row, key)\n  yield* hooks.warned(held, hooks.onHost",
+        "  yield* hooks.warned(held, hooks.onHost"
+      ]
+    ],
+    tests: system("killServices"),
+    only: "I-92 leave no process and"
   }
 ]

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * Proves that the invariants' tests can fail: breaks the code on purpose, in a copy, and expects each test to go red.
+ * Proves that the invariants' tests can fail: breaks the code on purpose, in a copy, and expects each test, which is green
+ * before, to go red.
  *
  *   npm run red [-- 7 9 5b]     all breaks, or those of the invariants named
  */
@@ -37,10 +38,42 @@ for (const name of readdirSync(join(root, "packages"))) {
 }
 
 const output = join(copy, "report.json")
-const wanted = process.argv.slice(2)
-const chosen = breaks.filter(({ invariant }) => wanted.length === 0 || wanted.includes(invariant))
-let green = 0
-for (const { edits, file, invariant, only, tests, why } of chosen) {
+
+/** Runs the tests of an entry in the copy. Without a report it was not done in time, or could not even begin. */
+const run = ({ only, tests }) => {
+  rmSync(output, { force: true })
+  const vitest = join(modules, "vitest/vitest.mjs")
+  const selection = ["--project", tests.project, tests.file, "-t", only]
+  const { stderr, stdout } = spawnSync(
+    process.execPath,
+    [vitest, "run", ...selection, "--reporter=json", `--outputFile=${output}`],
+    {
+      cwd: copy,
+      encoding: "utf8",
+      timeout: 45_000,
+      maxBuffer: 2 ** 28,
+      env: { ...process.env, SANDBOX_TEST_POSTGRES: "off", SANDBOX_TEST_TIMEOUT: "15000", CI: "" }
+    }
+  )
+  if (!existsSync(output)) return { said: `no report in time\n${stdout}${stderr}`.trim() }
+  const report = JSON.parse(readFileSync(output, "utf8"))
+  const failures = (report.testResults ?? []).flatMap(({ assertionResults, message, name }) => [
+    ...(message ? [`${name}: ${message}`] : []),
+    ...assertionResults.flatMap(({ failureMessages, title }) => failureMessages.map((text) => `${title}: ${text}`))
+  ])
+  return { passed: report.numPassedTests, failed: report.numFailedTests, said: [...failures, stderr].join("\n").trim() }
+}
+
+/** What the tests of an entry say of the code as it is: each selection is run once. */
+const unbroken = new Map()
+const baseline = (entry) => {
+  const key = JSON.stringify([entry.tests, entry.only])
+  if (!unbroken.has(key)) unbroken.set(key, run(entry))
+  return unbroken.get(key)
+}
+
+const verdictOf = (entry) => {
+  const { edits, file, invariant } = entry
   const path = join(copy, file)
   const original = readFileSync(path, "utf8")
   let broken = original
@@ -50,41 +83,28 @@ for (const { edits, file, invariant, only, tests, why } of chosen) {
     broken = broken.replace(from, () => to)
   }
   if (edits.length === 0) throw new Error(`I-${invariant}: there is no break`)
+  // tests that fail anyway, or of which there is none, prove nothing
+  const before = baseline(entry)
+  if (before.failed !== 0) return { verdict: "RED UNBROKEN", ...before }
+  if (before.passed === 0) return { verdict: "NO TESTS", ...before }
   writeFileSync(path, broken)
-  rmSync(output, { force: true })
-  const run = spawnSync(
-    process.execPath,
-    [
-      join(modules, "vitest/vitest.mjs"),
-      "run",
-      "--project",
-      tests.project,
-      tests.file,
-      "-t",
-      only,
-      "--reporter=json",
-      `--outputFile=${output}`
-    ],
-    {
-      cwd: copy,
-      encoding: "utf8",
-      timeout: 45_000,
-      env: { ...process.env, SANDBOX_TEST_POSTGRES: "off", SANDBOX_TEST_TIMEOUT: "15000", CI: "" }
-    }
-  )
+  const after = run(entry)
   writeFileSync(path, original)
-  // a broken claim can leave a test waiting for ever: no report in time is a failure too
-  const report = existsSync(output) ? JSON.parse(readFileSync(output, "utf8")) : { numFailedTests: 1 }
-  const red = report.numFailedTests > 0
+  // a broken claim can leave a test waiting for ever: as these are done in time otherwise, no report is a failure too
+  if (after.failed === undefined || after.failed > 0) return { verdict: "red" }
   // a file that cannot be loaded fails no test, and proves nothing
-  if (!red && report.numPassedTests === 0) {
-    for (const { message, name } of report.testResults ?? []) console.log(`${name}: ${message}`)
-    console.log(run.stderr.trim())
-  }
-  if (!red) green += 1
-  console.log(
-    `I-${invariant.padEnd(4)} ${red ? "red" : "STAYS GREEN"}  ${why}${red ? "" : `  (${report.numPassedTests} passed)`}`
-  )
+  return { verdict: after.passed === 0 ? "DOES NOT LOAD" : "STAYS GREEN", ...after }
 }
-console.log(`${chosen.length - green} of ${chosen.length} breaks are noticed`)
-process.exitCode = green === 0 ? 0 : 1
+
+const wanted = process.argv.slice(2)
+const chosen = breaks.filter(({ invariant }) => wanted.length === 0 || wanted.includes(invariant))
+let noticed = 0
+for (const entry of chosen) {
+  const { passed, said, verdict } = verdictOf(entry)
+  const isRed = verdict === "red"
+  if (isRed) noticed += 1
+  console.log(`I-${entry.invariant.padEnd(4)} ${verdict}  ${entry.why}${isRed ? "" : `  (${passed ?? "no"} passed)`}`)
+  if (!isRed && said !== "") console.log(said.split("\n", 20).join("\n"))
+}
+console.log(`${noticed} of ${chosen.length} breaks are noticed`)
+process.exitCode = noticed === chosen.length ? 0 : 1
