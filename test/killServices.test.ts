@@ -88,6 +88,12 @@ const destroyed = Effect.fnUntraced(function* (w: World, id: string, about: stri
 
 const up = ["up", ".", "--branch", "feature", "--trust-config"] as const
 
+const brought = Effect.fnUntraced(function* (w: World) {
+  const outcome = yield* w.run([...up, "--json"], { cwd: w.repository })
+  assert.strictEqual(outcome.code, 0, outcome.stderr)
+  return outcome.json().session_id
+})
+
 const beginning = ["environment", "hook.pre_spawn", "service.web", "service.worker", "hook.post_up", "health"]
 const phases = {
   up: ["resolve", "hook.pre_up", "provision", "workspace", "ports", ...beginning],
@@ -118,24 +124,38 @@ describe.concurrent("kill -9 and one down", () => {
   )
 
   it.live(
-    "I-32 I-33 I-92 leave no process and no port of a resume and of a down, whatever they were doing",
+    "I-32 I-92 leave no process and no port of a down, whatever it was doing",
     () =>
       Effect.gen(function* () {
         const w = yield* prepared
         const next = delays()
-        const brought = yield* w.run([...up, "--json"], { cwd: w.repository })
-        assert.strictEqual(brought.code, 0, brought.stderr)
-        const id = brought.json().session_id
+        const id = yield* brought(w)
         for (let round = 0; round < rounds; round++) {
           for (const phase of phases.down) {
             const delay = next()
-            const about = `seed ${seed}: ${delay} ms after ${phase}`
+            const about = `seed ${seed}: ${delay} ms after ${phase} of a down`
             assert.strictEqual((yield* w.run(["resume", id], { cwd: w.repository })).code, 0, about)
             writeFileSync(stuck(w, phase), "")
             yield* killed(w, ["down", id], { about, delay, phase })
             rmSync(stuck(w, phase))
             assert.strictEqual(yield* down(w, id, about), "stopped", about)
           }
+        }
+        yield* destroyed(w, id, `seed ${seed}`)
+        assert.deepEqual(remains(w), nothing)
+      }),
+    { timeout: 120_000 * rounds }
+  )
+
+  it.live(
+    "I-33 I-92 leave no process and no port of a resume, whatever it was doing",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* prepared
+        const next = delays()
+        const id = yield* brought(w)
+        assert.strictEqual(yield* down(w, id, "as it is"), "stopped")
+        for (let round = 0; round < rounds; round++) {
           for (const phase of phases.resume) {
             const delay = next()
             const about = `seed ${seed}: ${delay} ms after ${phase} of a resume`

@@ -80,7 +80,7 @@ layer(Connected.layer, { excludeTestServices: true })("open", (it) => {
     Effect.gen(function* () {
       const { w } = yield* Connected
       const session = yield* up("closed", yield* vacant(10))
-      const warning = `no browser could be opened; the page is at http://127.0.0.1:${session.ports["web"]}`
+      const warning = `no browser said within 3s that it opened the page, which is at http://127.0.0.1:${session.ports["web"]}`
       const hanging = browser(w, "hanging", `HANGING=${w.directory} exec sleep 300`)
       for (const env of [{ BROWSER: "/nowhere/browser" }, browser(w, "bad", "exit 3").env, hanging.env]) {
         const outcome = yield* open(w, session, env, "--json")

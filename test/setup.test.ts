@@ -361,18 +361,26 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
         const { w } = yield* Connected
         const [bin, seen] = [join(w.directory, "bin"), join(w.directory, "seen")]
         mkdirSync(bin)
-        const source = join(w.directory, "filed.txt")
+        const [config, source] = [join(w.directory, "secrets.yaml"), join(w.directory, "filed.txt")]
         writeFileSync(source, "canary-in-a-file", { mode: 0o600 })
+        const secrets = [
+          { name: "TOKEN", from: "env:CANARY" },
+          { name: "KEY", from: `file:${source}`, to: "file" }
+        ]
+        writeFileSync(config, JSON.stringify({ provider: "local", secrets }))
         // what writes the files looks at them first
         const look = `[ -z "$SANDBOX_RUN_DIR" ] || ls -lR "$SANDBOX_RUN_DIR" >> ${seen}`
         writeFileSync(join(bin, "cat"), `#!/bin/sh\n${look}\nPATH=${w.env["PATH"]} exec cat "$@"\n`, { mode: 0o755 })
-        const secrets = ["TOKEN=env:CANARY", `KEY=file:${source}`].flatMap((secret) => ["--secret", secret])
-        const outcome = yield* w.run(
-          ["up", w.repository, "-b", "umask", "--base", "main", "-p", "local", ...secrets, "--json"],
-          {
-            env: { PATH: `${bin}:${w.env["PATH"]}`, CANARY: "canary-in-a-variable" },
-            through: (command) => ["sh", "-c", 'umask 000; exec "$@"', "sh", ...command]
-          }
+        const up = ["up", w.repository, "-b", "umask", "--base", "main", "--config", config, "--json"]
+        const bringUp = w.run(up, {
+          env: { PATH: `${bin}:${w.env["PATH"]}`, CANARY: "canary-in-a-variable" },
+          through: (command) => ["sh", "-c", 'umask 000; exec "$@"', "sh", ...command]
+        })
+        const outcome = yield* Effect.acquireRelease(bringUp, () =>
+          Effect.andThen(
+            w.sandbox("destroy", "app-umask", "--force", "--confirm-data-loss"),
+            Effect.sync(() => w.git("branch", "--delete", "--force", "umask"))
+          )
         )
         assert.strictEqual(outcome.code, 0, outcome.stdout)
         const lines = readFileSync(seen, "utf8").split("\n")
@@ -383,8 +391,6 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
           // empty when it was seen first
           assert.match(entries[0]!, /^-rw------- +1 +\S+ +\S+ +0 /)
         }
-        yield* w.sandbox("destroy", outcome.json().session_id, "--force", "--confirm-data-loss")
-        w.git("branch", "--delete", "--force", "umask")
       })
   )
 

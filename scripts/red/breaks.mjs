@@ -329,7 +329,7 @@ export const breaks = [
     invariant: "29",
     why: "a second down starts over",
     file: `${core}/programs/down.ts`,
-    edits: [['if ((yield* liveness(session.claim)) !== "live" && nothingToDo(session))', "if (false)"]],
+    edits: [['if ((yield* liveness(session.claim)) !== "live" && nothing)', "if (false)"]],
     tests: persist,
     only: "I-29 "
   },
@@ -916,7 +916,7 @@ export const breaks = [
     invariant: "96",
     why: "the whole environment of this process goes into a terminal",
     file: `${localSource}/Exec.ts`,
-    edits: [['!name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN" && ', ""]],
+    edits: [['      !name.startsWith("SANDBOX_") &&\n      name !== "GITHUB_TOKEN" &&\n', ""]],
     tests: local("Terminal"),
     only: "I-96 "
   },
@@ -931,11 +931,13 @@ export const breaks = [
   {
     invariant: "73",
     why: "a section that is set loses the defaults of its other keys",
-    file: `${core}/Configuration/File.ts`,
+    file: `${core}/Configuration.ts`,
     edits: [
       [
-        '    Schema.withDecodingDefaultKey(Effect.succeed({}) as Effect.Effect<S["Encoded"]>)',
-        '    Schema.withDecodingDefaultKey(Effect.succeed({}) as Effect.Effect<S["Encoded"]>)'
+        "  const { configuration, flaws, written } = decode(merged.value)\n",
+        "  const { configuration: all, flaws, written } = decode(merged.value)\n" +
+          '  const { slots } = merged.value as { readonly slots?: Configuration["slots"] }\n' +
+          "  const configuration = { ...all, slots: slots ?? all.slots }\n"
       ]
     ],
     tests: unit("Configuration"),
@@ -1018,14 +1020,9 @@ export const breaks = [
   {
     invariant: "92",
     why: "a post_down whose down was killed runs on beside the next one",
-    file: `${core}/internal/halt.ts`,
-    edits: [
-      [
-        "  yield* hooks.endLeftovers(row, key)\n  yield* hooks.warned(held, hooks.onHost",
-        "  yield* hooks.warned(held, hooks.onHost"
-      ]
-    ],
+    file: `${core}/internal/hooks.ts`,
+    edits: [["  if (held.inherited) yield* endLeftovers(row, key)\n", ""]],
     tests: system("killServices"),
-    only: "I-92 leave no process and"
+    only: "I-32 I-92 "
   }
 ]

@@ -56,8 +56,9 @@ export const attach = Effect.fnUntraced(function* <R>(options: {
   const guardian = options.keyboard ? yield* guard : undefined
   const running = yield* options.start({ tty: size(), stdin })
   const modes = terminalModes.make()
+  yield* Effect.addFinalizer(() => Effect.suspend(() => restored(modes)))
   // until here Ctrl-C ends us, as nothing has begun
-  if (guardian !== undefined) yield* raw(guardian, modes)
+  if (guardian !== undefined) yield* raw(guardian)
   yield* Effect.forkScoped(
     Stream.runForEach(Stream.fromQueue(sizes), () => Effect.ignore(Effect.suspend(() => running.resize(size()))))
   )
@@ -70,6 +71,12 @@ export const attach = Effect.fnUntraced(function* <R>(options: {
   if (ended.signal === undefined) modes.forget()
   return ended
 })
+
+/** Switches off again what the command has switched on. */
+const restored = (modes: terminalModes.Modes) => {
+  const reset = modes.reset()
+  return reset === "" ? Effect.void : Effect.ignore(write(process.stdout, reset))
+}
 
 const screen = () => (process.stdout.isTTY ? process.stdout : process.stderr.isTTY ? process.stderr : undefined)
 
@@ -90,7 +97,7 @@ const resizes: Effect.Effect<Queue.Queue<void>, never, Scope.Scope> = Effect.gen
 })
 
 /** Takes line editing, echo, signals and all changes of output from the terminal until the scope closes. */
-const raw = (guardian: Guardian, modes: terminalModes.Modes) =>
+const raw = (guardian: Guardian) =>
   Effect.gen(function* () {
     const set = (on: boolean) => process.stdin.setRawMode?.(on)
     // whoever stopped and continued us has given the terminal back its own settings
@@ -105,10 +112,8 @@ const raw = (guardian: Guardian, modes: terminalModes.Modes) =>
         set(true)
       }),
       () =>
-        Effect.gen(function* () {
+        Effect.sync(() => {
           process.off("SIGCONT", continued)
-          const reset = modes.reset()
-          if (reset !== "") yield* Effect.ignore(write(process.stdout, reset))
           set(false)
         })
     )

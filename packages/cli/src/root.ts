@@ -2,7 +2,7 @@
 import { SandboxError } from "@org/sandbox-core"
 import * as Node from "@org/sandbox-core/node"
 import * as Registration from "@org/sandbox-core/Registration"
-import { type Cause, Duration, Effect, Exit, Fiber, FileSystem, Layer, Option, Path } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, FileSystem, Layer, Option, Path } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Browser from "./Browser.ts"
 import type { Loaded, Request } from "./config/Loaded.ts"
@@ -152,7 +152,8 @@ const within = <A, E, R>(limit: Duration.Duration, program: Effect.Effect<A, E, 
       if (!late || error.code !== "ERR_INTERRUPTED") return yield* Effect.failCause(exit.cause)
       return yield* SandboxError.make("ERR_TIMEOUT", {
         ...SandboxError.fields(error),
-        message: `not finished within ${Duration.format(limit)}, and rolled back`,
+        // an interruption that nobody has answered undid nothing, because nothing had begun to change
+        message: `not finished within ${Duration.format(limit)}${Cause.hasInterruptsOnly(exit.cause) ? "" : ", and rolled back"}`,
         nextStep: "try again with a longer --timeout"
       })
     })

@@ -67,4 +67,16 @@ describe("a file", () => {
     ].join("\n")
     assert.strictEqual(parse(bomb).problems.length, 1)
   })
+
+  it("cannot be part of itself", () => {
+    for (const text of ["env: &a { x: *a }", "a: 1\nb: &b\n  - 1\n  - [*b]\n", "a: 1\nb: &b\n  c: &c { d: [*c, *b] }"]) {
+      const { problems, value } = parse(text)
+      assert.deepEqual(value, {}, text)
+      assert.match(problems[0]?.message ?? "", /stands for what it is part of/)
+      assert.strictEqual(problems[0]?.line, text.split("\n").findIndex((line) => line.includes("*")) + 1)
+    }
+    const twice = parse("a: &a { x: 1 }\nb: [*a, *a]\nc: { d: *a }")
+    assert.deepEqual(twice.problems, [])
+    assert.deepEqual(twice.value, { a: { x: 1 }, b: [{ x: 1 }, { x: 1 }], c: { d: { x: 1 } } })
+  })
 })

@@ -10,7 +10,7 @@ export const Browser = Context.Reference<(url: string) => Effect.Effect<boolean>
 export const patience = Duration.seconds(3)
 
 /**
- * Shows a web page, and answers whether it was opened; what takes longer than `patience` was not.
+ * Shows a web page, and answers whether somebody said in time that it was opened; a browser that stays may have it open.
  *
  * An address that is no web page is not opened: what a provider or a configuration says must not start other programs.
  */

@@ -146,7 +146,7 @@ export const fromCause = (cause: Cause.Cause<SandboxError>, operationId: string 
   }
   return make("ERR_INTERNAL", {
     message: `an internal error: ${String(Cause.squash(cause))}`,
-    nextStep: "report it with this message; `sandbox doctor` and `sandbox gc` put right what it left",
+    nextStep: "report it with this message; `sandbox gc` puts right what it left",
     operationId
   })
 }

@@ -36,7 +36,7 @@ export const runs = (
   { builtin, provider }: { readonly builtin: Surroundings["providers"]; readonly provider: string | undefined }
 ): ReadonlyArray<string> => {
   const { configuration, layerOf } = effective
-  const { env, github, hooks, providers, secrets, services } = configuration
+  const { env, github, hooks, inherit_env, providers, secrets, services } = configuration
   const ours = (path: ReadonlyArray<string | number>): boolean => layerOf(path)?.name === "project"
   // a provider that nobody vouches for is taken to be one that does not isolate
   const isolated = provider !== undefined && (isolationOf(configuration, builtin, provider) ?? "none") !== "none"
@@ -47,7 +47,9 @@ export const runs = (
       ...Object.keys(options).map((option) => ["providers", name, "options", option])
     ]),
     ...secrets.map((_, index) => ["secrets", index]),
-    ...(github.token_env === undefined ? [] : [["github", "token_env"]])
+    ...(github.token_env === undefined ? [] : [["github", "token_env"]]),
+    // which file it is says the repository: one that git carries is `env` by another name
+    ...inherit_env.map((_, index) => ["inherit_env", index])
   ]
   const inBox: ReadonlyArray<ReadonlyArray<string | number>> = [
     ...(["pre_spawn", "post_up", "pre_down"] as const)

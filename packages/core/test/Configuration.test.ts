@@ -152,25 +152,26 @@ describe("what is wrong", () => {
       {
         services: [
           { name: "a", command: "x", port: 3000 },
-          { name: "b", command: "x", port: 3008 }
+          { name: "b", command: "x", port: 3007 }
         ],
         slots: { strict: true }
       },
       "services[1].port"
     ],
     [
-      "ports whose search meets",
+      "ports whose slots meet some strides apart",
       {
         services: [
-          { name: "a", command: "x", port: 3000 },
-          { name: "b", command: "x", port: 3088 }
-        ]
+          { name: "a", command: "x", port: 3030 },
+          { name: "b", command: "x", port: 3000 }
+        ],
+        slots: { max: 4, stride: 10 }
       },
       "services[1].port"
     ],
     [
       "an extra port that meets the own one",
-      { services: [{ name: "a", command: "x", port: 3000, extra_ports: [{ name: "d", port: 3010 }] }] },
+      { services: [{ name: "a", command: "x", port: 3000, extra_ports: [{ name: "d", port: 3001 }] }] },
       "services[0].extra_ports[0].port"
     ],
     [
@@ -228,10 +229,36 @@ describe("what is wrong", () => {
           { name: "b", command: "x", port: second }
         ]
       })
-      assert.deepEqual(yield* problems(two(3089)), [])
-      assert.deepEqual(yield* problems(two(3009, { strict: true })), [])
-      assert.deepEqual(yield* problems(two(3021, { max: 2, stride: 2, search_range: 4 })), [])
-      assert.isNotEmpty(yield* problems(two(3020, { max: 2, stride: 2, search_range: 4 })))
+      for (const slots of [{}, { strict: true }, { search_range: 0 }]) {
+        assert.deepEqual(yield* problems(two(3008, slots)), [])
+        assert.isNotEmpty(yield* problems(two(3007, slots)))
+      }
+      const wide = { max: 3, stride: 2 }
+      for (const free of [3001, 3003, 3006, 2994]) assert.deepEqual(yield* problems(two(free, wide)), [], `${free}`)
+      for (const met of [3002, 3004, 2996]) assert.isNotEmpty(yield* problems(two(met, wide)), `${met}`)
+    })
+  )
+
+  it.effect("says which slots of two ports are one number, and ways out that are", () =>
+    Effect.gen(function* () {
+      const three = (api: number, slots: object) => ({
+        slots,
+        services: [
+          { name: "web", command: "x", port: 3000 },
+          { name: "api", command: "x", port: api },
+          { name: "db", command: "x", port: 5432 }
+        ]
+      })
+      const [message] = yield* problems(three(3001, {}))
+      assert.strictEqual(
+        message,
+        "services[1].port: meets web: slot 2 of web and slot 1 of api are both 3002; set slots.stride to 2 or move one base by 7"
+      )
+      assert.deepEqual(yield* problems(three(3001, { stride: 2 })), [])
+      assert.deepEqual(yield* problems(three(3008, {})), [])
+      // any other stride, and any other place, ends above the last port
+      const [last] = yield* problems(three(3010, { max: 40_000 }))
+      assert.include(last, "slot 11 of web and slot 1 of api are both 3011; lower slots.max to 10")
     })
   )
 

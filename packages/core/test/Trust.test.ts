@@ -44,7 +44,8 @@ const always = [
   "providers.docker.options.image",
   "secrets[0]",
   "secrets[1]",
-  "github.token_env"
+  "github.token_env",
+  "inherit_env[0]"
 ]
 
 const inside = [
@@ -83,7 +84,7 @@ describe("what a project's file runs on this host", () => {
     Effect.gen(function* () {
       const own = yield* loadLayers([{ name: "user", value: everything }])
       assert.deepEqual(Trust.runs(own, { builtin: providers, provider: "local" }), [])
-      assert.deepEqual(yield* runs({ provider: "local", slots: { max: 2 }, inherit_env: [".env"] }, "local"), [])
+      assert.deepEqual(yield* runs({ provider: "local", slots: { max: 2 } }, "local"), [])
     })
   )
 })

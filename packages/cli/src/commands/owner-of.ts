@@ -20,6 +20,14 @@ export const ownerOf = Command.make(
   ({ pid, port, target }) =>
     Effect.gen(function* () {
       const { json } = yield* root
+      if (Option.isSome(target) && (Option.isSome(pid) || Option.isSome(port))) {
+        const field = Option.isSome(pid) ? "pid" : "port"
+        return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message: `${JSON.stringify(target.value)} and --${field} name two things`,
+          nextStep: `give one of them: \`sandbox owner-of --${field} <n>\`, or \`sandbox owner-of <n>\``,
+          details: { field }
+        })
+      }
       const options = Option.isSome(target)
         ? yield* named(target.value)
         : { pid: Option.getOrUndefined(pid), port: Option.getOrUndefined(port) }

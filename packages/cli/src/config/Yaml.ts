@@ -28,12 +28,33 @@ export const parse = (text: string): Parsed => {
   try {
     const value: unknown = document.toJS({ maxAliasCount: 100 })
     if (value === null || value === undefined) return { value: {}, problems, position }
+    const endless = endlessIn(value)
+    if (endless !== undefined) {
+      const message = "is no valid YAML: an alias stands for what it is part of"
+      return { value: {}, problems: [{ message, ...position(endless) }], position }
+    }
     if (typeof value === "object" && !Array.isArray(value)) return { value, problems, position }
     return { value: {}, problems: [{ message: "must be a map of keys", line: 1, column: 1 }], position }
   } catch (cause) {
     // an alias that stands for too much
     return { value: {}, problems: [{ message: sentence(String(cause)), line: 1, column: 1 }], position }
   }
+}
+
+/** Where a value is inside of itself, which nothing that walks it would ever leave. */
+const endlessIn = (
+  value: unknown,
+  path: Configuration.Path = [],
+  above: ReadonlySet<unknown> = new Set()
+): Configuration.Path | undefined => {
+  if (typeof value !== "object" || value === null) return undefined
+  if (above.has(value)) return path
+  const within = new Set([...above, value])
+  for (const [key, inner] of Object.entries(value)) {
+    const found = endlessIn(inner, [...path, Array.isArray(value) ? Number(key) : key], within)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 const sentence = (message: string): string => {

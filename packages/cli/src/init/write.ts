@@ -1,15 +1,17 @@
 /** A sandbox.yaml with comments, from what was detected. */
+import { parse } from "yaml"
 import { type Detected, sure } from "./detect.ts"
 import type { Suggestion } from "./Finding.ts"
 
 /** How far apart the ports of services are, so that slots and search never meet. */
 const apart = 100
 
-/** Text that YAML reads as the very same text. */
+/** Text that YAML reads as the very same text, also YAML 1.1. */
 const text = (value: string): string =>
   /^[A-Za-z0-9_./][\w ./=-]*$/.test(value) &&
-  !/^(true|false|null|yes|no|on|off|[\d.]+)$/i.test(value) &&
-  !/ $/.test(value)
+  !/^(y|yes|n|no|on|off|[\d_.]+)$/i.test(value) &&
+  !/ $/.test(value) &&
+  parse(value) === value
     ? value
     : JSON.stringify(value)
 
@@ -17,7 +19,7 @@ const service = (
   { command, health, name, port, portEnv }: Suggestion,
   base: number | undefined
 ): ReadonlyArray<string> => [
-  `  - name: ${name}`,
+  `  - name: ${text(name)}`,
   `    command: ${text(command)}`,
   ...(port === undefined || base === undefined
     ? []

@@ -11,16 +11,11 @@ export interface Declared {
   readonly base: number
   /** The largest number that a slot gives it. */
   readonly top: number
-  /** The largest number that may be tried for it. */
-  readonly reach: number
 }
 
 export const declared = ({ services, slots }: Pick<Configuration, "services" | "slots">): ReadonlyArray<Declared> => {
-  const { max, search_range, strict, stride } = slots
-  const entry = (path: Path, name: string, base: number): Declared => {
-    const top = base + max * stride
-    return { path, name, base, top, reach: strict ? top : top + search_range * max * stride }
-  }
+  const { max, stride } = slots
+  const entry = (path: Path, name: string, base: number): Declared => ({ path, name, base, top: base + max * stride })
   return services.flatMap((service, index) => [
     ...(service.port === undefined ? [] : [entry(["services", index, "port"], service.name, service.port)]),
     ...service.extra_ports.map(({ name, port }, extra) =>
@@ -52,14 +47,37 @@ export const portRules = (
       }
       if (other.name === name) problems.push({ path, message: `is called ${name}, as another port is` })
       if (other.base === base) problems.push({ path, message: `is ${base}, which is the port of ${other.name} too` })
-      else if (base <= other.reach && other.base <= port.reach) {
-        const apart = Math.min(port.reach - base, other.reach - other.base) + 1
-        problems.push({
-          path,
-          message: `meets ${other.name}: slots and search reach from ${other.base} to ${other.reach}, and from ${base} to ${port.reach}; leave ${apart} between them, or lower slots.max or slots.search_range`
-        })
+      else if (meet(port, other, configuration.slots)) {
+        problems.push({ path, message: meeting(port, other, ports, configuration.slots) })
       }
     }
   })
   return { problems, warnings }
+}
+
+type Slots = Pick<Configuration["slots"], "max" | "stride">
+
+/** Whether two ports have one number, each in a slot of its own: a port that moves away leaves such numbers alone. */
+const meet = (one: Declared, other: Declared, { max, stride }: Slots): boolean => {
+  const apart = Math.abs(one.base - other.base)
+  return apart % stride === 0 && apart < max * stride
+}
+
+/** Strides that are easily told from each other. */
+const strides = [2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+const meeting = (port: Declared, other: Declared, ports: ReadonlyArray<Declared>, { max, stride }: Slots): string => {
+  const [low, high] = port.base < other.base ? [port, other] : [other, port]
+  const apart = high.base - low.base
+  const wider = strides.find(
+    (stride) =>
+      ports.every(({ base }) => base + max * stride <= 65_535) &&
+      ports.every((one, at) => ports.slice(0, at).every((two) => !meet(one, two, { max, stride })))
+  )
+  const further = max * stride - apart
+  const ways = [
+    ...(wider === undefined ? [] : [`set slots.stride to ${wider}`]),
+    high.top + further > 65_535 ? `lower slots.max to ${apart / stride}` : `move one base by ${further}`
+  ]
+  return `meets ${other.name}: slot ${1 + apart / stride} of ${low.name} and slot 1 of ${high.name} are both ${high.base + stride}; ${ways.join(" or ")}`
 }

@@ -1,6 +1,6 @@
 /** `open`: the page of a session's primary service. */
 
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import * as Browser from "../Browser.ts"
 import * as sessions from "../internal/sessions.ts"
 import { usable } from "../internal/usable.ts"
@@ -35,7 +35,9 @@ export const open = Effect.fn("open")(function* (options: OpenOptions) {
     browserOpened,
     passwordEnv: (setup === null ? undefined : primary(setup)?.passwordEnv) ?? null,
     warnings:
-      browserOpened || options.print === true ? [] : [`no browser could be opened; the page is at ${endpointUrl}`]
+      browserOpened || options.print === true ? [] : [
+            `no browser said within ${Duration.format(Browser.patience)} that it opened the page, which is at ${endpointUrl}`
+          ]
   }
   return result
 })
