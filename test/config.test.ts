@@ -239,6 +239,33 @@ describe.concurrent("layers", { timeout: 120_000 }, () => {
     })
   )
 
+  it.live("are no part of a request: it is answered again whatever they say by then", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      project(w, "provider: local", "env: { A: b }", "sandbox: { profiles: { big: {} } }")
+      const run = (...more: ReadonlyArray<string>) =>
+        w.run(["up", "-b", "feature", "--json", "--client-request-id", "k", ...more], { cwd: w.repository })
+      const first = yield* run("--trust-config", "--profile", "big")
+      assert.strictEqual(first.code, 0, first.stdout)
+      const replayed = { ...first.json(), replayed: true }
+      assertFailure(yield* run("--base", "main"), "ERR_IDEMPOTENCY_MISMATCH")
+      for (const lines of [
+        ["provider: local", "env: { A: b }", "sandbox: { profiles: { big: {} } }", "# changed"],
+        ["provider: mine", "providers: { mine: { use: local } }", "sandbox: { profiles: { big: {} } }"],
+        ["provider: local"],
+        ["provider: ["]
+      ]) {
+        project(w, ...lines)
+        assert.deepEqual((yield* run("--profile", "big")).json(), replayed, lines.join("; "))
+      }
+      // what was not answered before is refused for what is wrong
+      const other = yield* w.run(["up", "--json", "--client-request-id", "l"], { cwd: w.repository })
+      assertFailure(other, "ERR_CONFIG_INVALID")
+      assertFailure(yield* run("--base", "main"), "ERR_CONFIG_INVALID")
+      assert.strictEqual(query(w.ledger, "SELECT id FROM sessions").length, 1)
+    })
+  )
+
   it.live("name the repository and the branch where the command line does not", () =>
     Effect.gen(function* () {
       const w = yield* world
@@ -305,6 +332,27 @@ describe.concurrent("a repository's file", { timeout: 120_000 }, () => {
       )
       assert.strictEqual((yield* w.run(["trust", "--revoke"], { cwd: w.repository })).code, 0)
       detailsOf(yield* up("--name", "third"), "ERR_CONFIG_UNTRUSTED")
+    })
+  )
+
+  it.live("is not accepted by a command that is refused", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const file = project(w, ...hooked)
+      const up = (...more: ReadonlyArray<string>) =>
+        w.run(["up", w.repository, "-b", "feature", "--json", "--trust-config", ...more], { cwd: w.directory })
+      const accepted = Effect.map(w.sandbox("trust", "--list", "--json"), (outcome) => answered(outcome).files)
+      for (const args of [
+        ["--name", "No"],
+        ["--base", "-x"],
+        ["--depth", "0"]
+      ]) {
+        assert.strictEqual((yield* up(...args)).code, 1)
+        assert.deepEqual(yield* accepted, [], args.join(" "))
+      }
+      assert.isFalse(existsSync(join(w.directory, "ran")))
+      assert.strictEqual((yield* up()).code, 0)
+      assert.strictEqual((yield* accepted)[0]?.file, file)
     })
   )
 
@@ -490,6 +538,31 @@ describe.concurrent("the flags of up", { timeout: 120_000 }, () => {
 })
 
 describe.concurrent("validate", { timeout: 120_000 }, () => {
+  it.live("I-75 refuses what nobody could bring up, and shows no password", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const refused = (field: string, args: ReadonlyArray<string>, env = {}) =>
+        Effect.map(w.run(["validate", "--json", ...args], { cwd: w.repository, env }), (outcome) =>
+          assert.strictEqual(assertFailure(outcome, "ERR_INVALID_ARGUMENT").details.field, field)
+        )
+      yield* refused("provider", ["--provider", "nebula"])
+      yield* refused("provider", [], { SANDBOX_PROVIDER: "nebula" })
+      yield* refused("repository", [join(w.directory, "nowhere")])
+      const unresolved = yield* w.sandbox("validate", "--json", `file://${w.directory}/nowhere.git`)
+      assertFailure(unresolved, "ERR_REPO_UNRESOLVED")
+      assertFailure(yield* w.sandbox("validate", "--json", "ext::sh"), "ERR_INVALID_ARGUMENT")
+      project(w, "repo: { url: 'https://ann:c4nary@example.com/x.git' }")
+      const outcome = yield* w.run(["validate", "--json"], { cwd: w.repository })
+      const { problems } = detailsOf(outcome, "ERR_CONFIG_INVALID")
+      assert.deepEqual(
+        problems.map(({ line, path }) => `${path}:${line}`),
+        ["repo.url:1"]
+      )
+      assert.notInclude(outcome.stdout + outcome.stderr, "c4nary")
+      assertUntouched(w)
+    })
+  )
+
   it.live("shows the ports of every slot, and who has them now", () =>
     Effect.gen(function* () {
       const w = yield* world
@@ -532,6 +605,19 @@ describe.concurrent("init", { timeout: 120_000 }, () => {
         assert.include(next_step, "--yes")
       }
       assert.isFalse(existsSync(join(w.repository, "sandbox.yaml")))
+    })
+  )
+
+  it.live("writes names that YAML would read as something else as what they are", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      put(join(w.repository, "Procfile"), "1: a", "true: b", "1e3: c", "0x1f: d", "y: e", `${"n".repeat(70)}: f`)
+      const run = (...args: ReadonlyArray<string>) => w.run([...args, "--json"], { cwd: w.repository })
+      answered(yield* run("init", "--yes"))
+      answered(yield* run("validate"))
+      user(w, "providers: { '1e3': { use: local } }")
+      answered(yield* run("init", "--yes", "--force", "--provider", "1e3"))
+      assert.strictEqual(answered(yield* run("validate")).configuration.provider, "1e3")
     })
   )
 

@@ -164,6 +164,10 @@ describe.concurrent("cp", () => {
         assert.deepEqual(fs.readdirSync(target), staged())
         assert.lengthOf(staged(), left)
       }
+      // what nobody could tidy up is removed by the next that copies there
+      fs.writeFileSync(join(w.work, "small"), "x")
+      assert.strictEqual((yield* w.sandbox("cp", "app:small", target)).code, 0)
+      assert.deepEqual(fs.readdirSync(target), ["small"])
     })
   )
 })

@@ -172,6 +172,9 @@ layer(Connected.layer, { excludeTestServices: true })("logs", (it) => {
         ticks,
         ticks.map((_, at) => ticks[0]! + at)
       )
+      const late = yield* w.sandbox("logs", "ticking", "-f", "--timeout", "1s")
+      assert.strictEqual(late.code, 2)
+      assert.match(late.stderr, /^error: not finished within 1s\n/)
       const killed = yield* started
       killed.running.signal("SIGKILL")
       yield* eventually("nobody reads for somebody who is gone", () => readers(session) === 0)

@@ -127,6 +127,8 @@ describe.concurrent("owner-of", () => {
       for (const args of [["0"], ["nginx"], ["-5"], [":70000"], ["--port", "0"], []]) {
         assertFailure(yield* w.sandbox("owner-of", ...args, "--json"), "ERR_INVALID_ARGUMENT")
       }
+      const both = yield* w.sandbox("owner-of", String(process.pid), "--pid", "1", "--json")
+      assert.strictEqual(assertFailure(both, "ERR_INVALID_ARGUMENT").details.field, "pid")
     })
   )
 })

@@ -7,7 +7,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { Connected } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
-import { vacant } from "./support/ports.ts"
+import { listens, vacant } from "./support/ports.ts"
 import { dump, eventually, nothing, type Outcome, query, remains, type World, world } from "./support/sandbox.ts"
 
 /** Listens on every port of its own, says so, and never ends. */

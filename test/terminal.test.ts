@@ -202,10 +202,12 @@ describe.concurrent("exec", () => {
   it.live("with -t and no -i has a terminal and leaves our keys alone", () =>
     Effect.gen(function* () {
       const w = yield* session
-      const t = yield* terminal(w, "exec", "-t", "app", "--", "sh", "-c", "test -t 1 && echo up; sleep 1000")
+      const command = "printf '\\033[?1049h\\033[?25l\\033[?1000h'; test -t 1 && echo up; sleep 1000"
+      const t = yield* terminal(w, "exec", "-t", "app", "--", "sh", "-c", command)
       yield* t.saw("up")
       t.type("\x03")
       yield* t.saw("ERR_INTERRUPTED")
+      for (const reset of ["\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l"]) assert.include(t.text(), reset)
     })
   )
 

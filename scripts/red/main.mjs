@@ -95,7 +95,7 @@ const verdictOf = (entry) => {
   if (before.failed !== 0) return { verdict: "RED UNBROKEN", ...before }
   if (before.passed === 0) return { verdict: "NO TESTS", ...before }
   writeFileSync(path, broken)
-  const after = run(entry, before.took + 45_000)
+  const after = run(entry, Math.ceil(before.took) + 45_000)
   writeFileSync(path, original)
   // a broken claim can leave a test waiting for ever: as these are done in time otherwise, no report is a failure too
   if (after.failed === undefined || after.failed > 0) return { verdict: "red" }

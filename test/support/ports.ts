@@ -10,7 +10,8 @@ const listen = (port: number): Effect.Effect<Server | undefined> =>
     server.listen({ host: "127.0.0.1", port, exclusive: true }, () => resume(Effect.succeed(server)))
   })
 
-const listens = (port: number): Effect.Effect<boolean> =>
+/** Whether somebody listens there. */
+export const listens = (port: number): Effect.Effect<boolean> =>
   Effect.flatMap(listen(port), (server) =>
     server === undefined
       ? Effect.succeed(true)

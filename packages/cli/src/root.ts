@@ -80,9 +80,15 @@ const services = (globals: Globals, loaded?: Loaded) =>
 export const perform = <A, E>(program: Effect.Effect<A, E, Services>) =>
   Effect.gen(function* () {
     const globals = yield* root
-    if (!(yield* isConfigured(globals))) return yield* bounded(globals, Effect.provide(program, services(globals)))
+    if (!(yield* isConfigured(globals))) return yield* unconfigured(program)
     return yield* performConfigured({ load: {}, before: () => Effect.void, program: () => program })
   })
+
+/** Runs a program that no configuration has a say in. */
+export const unconfigured = Effect.fnUntraced(function* <A, E>(program: Effect.Effect<A, E, Services>) {
+  const globals = yield* root
+  return yield* bounded(globals, Effect.provide(program, services(globals)))
+})
 
 /** Runs a program that is made from the configuration of the repository it is about. */
 export const performConfigured = Effect.fnUntraced(function* <A, E, B, F>(options: {

@@ -69,7 +69,11 @@ describe("a file", () => {
   })
 
   it("cannot be part of itself", () => {
-    for (const text of ["env: &a { x: *a }", "a: 1\nb: &b\n  - 1\n  - [*b]\n", "a: 1\nb: &b\n  c: &c { d: [*c, *b] }"]) {
+    for (const text of [
+      "env: &a { x: *a }",
+      "a: 1\nb: &b\n  - 1\n  - [*b]\n",
+      "a: 1\nb: &b\n  c: &c { d: [*c, *b] }"
+    ]) {
       const { problems, value } = parse(text)
       assert.deepEqual(value, {}, text)
       assert.match(problems[0]?.message ?? "", /stands for what it is part of/)

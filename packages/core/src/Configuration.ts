@@ -10,6 +10,7 @@ import { formatPath, type Path, unknownKeys } from "./Configuration/keys.ts"
 import { type Layer, leaves, merge, type Origin, originIn, originOf } from "./Configuration/layers.ts"
 import { checkPaths } from "./Configuration/paths.ts"
 import { check, type Surroundings, withoutEffect } from "./Configuration/rules.ts"
+import * as Repository from "./Repository.ts"
 import * as SandboxError from "./SandboxError.ts"
 
 export type { Configuration } from "./Configuration/File.ts"
@@ -60,6 +61,7 @@ export const load = Effect.fnUntraced(function* (
   const { configuration, flaws, written } = decode(merged.value)
   const rules = check(configuration, surroundings)
   const links = surroundings.top === undefined ? [] : yield* checkPaths(configuration, surroundings.top)
+  const unusable = yield* checkRepository(configuration)
   const placed = ({ message, path }: Flaw): Problem => ({
     ...originOf(merged, path),
     path: formatPath(path),
@@ -76,7 +78,7 @@ export const load = Effect.fnUntraced(function* (
       }))
     ),
     ...flaws.map(placed),
-    ...[...rules.problems, ...links]
+    ...[...rules.problems, ...links, ...unusable]
       .map(moved)
       .filter(({ path }) => !isArgument(path, merged.layerOf(path)))
       .map(placed)
@@ -99,6 +101,16 @@ export const load = Effect.fnUntraced(function* (
       ...idle.map((path) => placed({ path, message: "has no effect in this version" }))
     ]
   }
+})
+
+/** What git must not be given; never quotes it, because what is wrong may be a secret. */
+const checkRepository = Effect.fnUntraced(function* ({ repo: { url } }: Configuration) {
+  // a path is looked at once it is known what it is relative to
+  if (url === undefined || /^\.{0,2}\//.test(url)) return []
+  return yield* Repository.parse(url, "/").pipe(
+    Effect.as<ReadonlyArray<Flaw>>([]),
+    Effect.catch(({ message }) => Effect.succeed([{ path: ["repo", "url"], message: `is refused. ${message}` }]))
+  )
 })
 
 /** What a command names for itself is its program's to refuse, in the words of the command. */

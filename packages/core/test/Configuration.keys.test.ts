@@ -61,7 +61,7 @@ const table: Readonly<Record<string, Row>> = {
   provider: { absent: none, stays: ["local"], wrong: ["", "nebula", 5, false, []] },
   control_plane_url: { absent: none, stays: [], wrong: ["", "https://example.com", 0, false] },
   repo: { ...map },
-  "repo.url": text,
+  "repo.url": { ...text, wrong: [...text.wrong, "-x", "https://a:b@x"] },
   "repo.branch": { absent: none, stays: ["main", "a/b"], wrong: ["", "-x", "a..b", "a:b", 5] },
   "repo.base": { absent: none, stays: ["main", "v1.0"], wrong: ["", "--upload-pack=x", "a^", 5] },
   "repo.depth": { absent: none, stays: [1, 50], wrong: [0, -1, 1.5, "1", false] },
@@ -75,7 +75,7 @@ const table: Readonly<Record<string, Row>> = {
     stays: [1, new Read("512m", 512 * 1024 ** 2), new Read("8GiB", 8 * 1024 ** 3)],
     wrong: [0, "0", "", "lots", "8x", false]
   },
-  "sandbox.web_base_url": text,
+  "sandbox.web_base_url": { ...text, stays: ["https://{name}.x"], wrong: [...text.wrong, "x", "data:x"] },
   "sandbox.auto_teardown": flag(true),
   "sandbox.completed_retention_mins": count(60, 0),
   "sandbox.mode": oneOf(none, "host", "container", "hybrid"),
@@ -92,7 +92,11 @@ const table: Readonly<Record<string, Row>> = {
   "slots.search_range": count(10, 0),
   "slots.strict": flag(false),
   services: list,
-  "services[].name": { absent: required, stays: ["a", "a-b_1"], wrong: ["", "A", "-a", "a b", 5] },
+  "services[].name": {
+    absent: required,
+    stays: ["a", "a-b_1", "a".repeat(63)],
+    wrong: ["", "A", "-a", "a b", "a".repeat(64), 5]
+  },
   "services[].command": { ...command, absent: required },
   "services[].cwd": { absent: none, stays: [".", "a/../b"], wrong: ["", "..", "/a", "a/../../b", 5] },
   "services[].env": {

@@ -208,7 +208,14 @@ describe("what is wrong", () => {
     ["host with a provider that isolates", { provider: "docker", sandbox: { mode: "host" } }, "sandbox.mode"],
     ["container with a provider that does not", { provider: "local", sandbox: { mode: "container" } }, "sandbox.mode"],
     ["a profile that is none", { sandbox: { profile: "x" } }, "sandbox.profile"],
-    ["two secrets of a name", { secrets: [{ name: "A" }, { name: "A" }] }, "secrets[1].name"]
+    ["two secrets of a name", { secrets: [{ name: "A" }, { name: "A" }] }, "secrets[1].name"],
+    ["a name that is too long", { services: [{ name: "a".repeat(64), command: "x" }] }, "services[0].name"],
+    ...["javascript:alert(1)", "file:///x", "{port}", "https://"].map(
+      (address) => [`the address ${address}`, { sandbox: { web_base_url: address } }, "sandbox.web_base_url"] as const
+    ),
+    ...["-x", "ext::sh -c x", "https://", "gopher://x/y", "https://a:c4nary@x.org/y", "a:c4nary@x.org:y"].map(
+      (url) => [`the repository ${url}`, { repo: { url } }, "repo.url"] as const
+    )
   ]
   for (const [about, file, wrong] of cases) {
     it.effect(`I-75 is ${about}`, () =>
@@ -284,7 +291,7 @@ describe("what is wrong", () => {
           slots: { max: c4nary },
           secrets: [{ name: "A", from: c4nary }],
           timeouts: { stop: c4nary },
-          repo: { url: "https://x", depth: c4nary }
+          repo: { url: `https://x:${c4nary}@x.org`, depth: c4nary }
         })
       )
       assert.notInclude(JSON.stringify(error), c4nary)

@@ -1,6 +1,7 @@
 /** `cp` over a provider whose boxes are directories of this host and whose archives the system's tar makes. */
 import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
+import { createServer, type Server } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -80,6 +81,8 @@ const files = (work: string, { bytes, halted }: Changes) => ({
     )
 })
 
+const host = makeHost()
+
 const world = (changes: Changes = {}): Effect.Effect<World, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -99,7 +102,7 @@ const world = (changes: Changes = {}): Effect.Effect<World, never, Scope.Scope> 
         Layer.mock(Ledger)({ id: "ldg_1", sessions: () => Effect.succeed({ sessions, unreadable: [] }) }),
         Provisioners.layer({ memory: Layer.succeed(Provisioner, changes.without === undefined ? provider : bare) }),
         principal("ann"),
-        makeHost().layer,
+        host.layer,
         NodeServices.layer
       )
       const place = (text: string) => (text.includes(":") || text === "-" ? text : `${here}/${text}`)
@@ -447,6 +450,43 @@ describe("cp", () => {
       const stdin = Stream.concat(pieces(tar({ name: "a", content: "1" }).subarray(0, 1024)), Stream.fail(broken))
       assert.deepEqual(yield* Effect.flip(w.cp("-", "app:", { stdin })), broken)
       assert.deepEqual(fs.readdirSync(w.work), [])
+    })
+  )
+
+  it.live("says how many sockets it left out", () =>
+    Effect.gen(function* () {
+      const w = yield* world()
+      put(w.here, "d", "file: socket ignored", "x")
+      fs.mkdirSync(join(w.here, "d", "below"))
+      for (const name of ["d/one", "d/below/two"]) {
+        const server = yield* Effect.callback<Server>((resume) => {
+          // an address has little room: Linux takes at most 108 bytes
+          const server = createServer().listen(join(w.here, name), () => resume(Effect.succeed(server)))
+        })
+        yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
+      }
+      execFileSync("mkfifo", [join(w.here, "d", "pipe")])
+      const { files, warnings } = yield* w.cp("d", "app:d")
+      assert.strictEqual(files, 1)
+      assert.deepEqual(warnings, ["left out: 3 that are no files (devices, pipes or sockets)"])
+      assert.deepEqual(Object.keys(tree(join(w.work, "d"))), ["below", "file: socket ignored"])
+    })
+  )
+
+  it.live("removes what a copy left that was killed, and what a running one has is let be", () =>
+    Effect.gen(function* () {
+      const w = yield* world()
+      put(w.work, "a", "x")
+      host.dead.add(4711)
+      const left = (maker: string, pid: number) =>
+        `.sandbox-cp-${maker}.${pid}.${encodeURIComponent("Sat 1:00")}.AbCdEf`
+      const dead = left(host.self.host, 4711)
+      const others = [left(host.self.host, 4712), left("elsewhere", 4711), ".sandbox-cp-mine"]
+      for (const name of [dead, ...others]) put(w.here, name, "copy", "closed", "half")
+      fs.chmodSync(join(w.here, dead, "copy", "closed"), 0o444)
+      fs.chmodSync(join(w.here, dead, "copy"), 0o555)
+      yield* w.cp("app:a", "b")
+      assert.sameMembers(fs.readdirSync(w.here), [...others, "b"])
     })
   )
 

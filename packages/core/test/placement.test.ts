@@ -80,6 +80,7 @@ const session = <A, E, R>(
   })
 
 const nobody = () => Effect.succeed(false)
+const noPort: ReadonlySet<string> = new Set()
 const me = (pid: number) => Effect.succeed(pid === process.pid)
 
 const canListen = (port: number) =>
@@ -124,7 +125,10 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
           Effect.gen(function* () {
             const inner = yield* Scope.make()
             const slot = row.slot ?? 0
-            const placed = yield* Scope.provide(placement.place(held, { setup: row.setup!, mine: nobody }), inner)
+            const placed = yield* Scope.provide(
+              placement.place(held, { setup: row.setup!, mine: nobody, keeps: noPort }),
+              inner
+            )
             assert.deepStrictEqual(placed.ports, { web: base + slot, api: base + 10 + slot })
             assert.deepStrictEqual((yield* held.row).ports, placed.ports)
             const numbers = Object.values(placed.ports)
@@ -156,7 +160,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
           Effect.gen(function* () {
             const slot = row.slot ?? 0
             yield* listenElsewhere(base + slot)
-            const { ports } = yield* placement.place(held, { setup, mine: nobody })
+            const { ports } = yield* placement.place(held, { setup, mine: nobody, keeps: noPort })
             assert.deepStrictEqual(ports, { web: base + slot + 8, api: base + 4 + slot })
           })
         )
@@ -172,7 +176,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
             const slot = row.slot ?? 0
             const [first, second] = [base + slot, base + slot + 4]
             const pids = yield* Effect.forEach([first, second], listenElsewhere)
-            const error = yield* Effect.flip(placement.place(held, { setup, mine: nobody }))
+            const error = yield* Effect.flip(placement.place(held, { setup, mine: nobody, keeps: noPort }))
             assert.strictEqual(error.code, "ERR_PORT_IN_USE")
             assert.strictEqual(
               error.message,
@@ -205,7 +209,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
           Effect.gen(function* () {
             const port = base + (row.slot ?? 0)
             const pid = yield* listenElsewhere(port)
-            const error = yield* Effect.flip(placement.place(held, { setup, mine: nobody }))
+            const error = yield* Effect.flip(placement.place(held, { setup, mine: nobody, keeps: noPort }))
             assert.strictEqual(
               error.message,
               `port ${port} of web is taken by pid ${pid} (${program}); the slots are strict, so that no other was tried`
@@ -221,7 +225,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
       Effect.gen(function* () {
         const base = yield* vacant(20)
         const setup = setupOf({ bases: { web: base }, fixed: { web: base + 15 } })
-        const place = (held: Claim.Held) => placement.place(held, { setup, mine: nobody })
+        const place = (held: Claim.Held) => placement.place(held, { setup, mine: nobody, keeps: noPort })
         assert.deepStrictEqual((yield* session(setup, place)).ports, { web: base + 15 })
         const pid = yield* listenElsewhere(base + 15)
         const error = yield* Effect.flip(session(setup, place))
@@ -236,7 +240,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
       Effect.gen(function* () {
         const base = yield* vacant(20)
         const setup = setupOf({ bases: { web: base }, fixed: { web: base + 15 } })
-        const place = (held: Claim.Held) => placement.place(held, { setup, mine: nobody })
+        const place = (held: Claim.Held) => placement.place(held, { setup, mine: nobody, keeps: noPort })
         const error = yield* session(setup, (held) =>
           Effect.andThen(Effect.scoped(place(held)), Effect.flip(session(setup, place, { owner: "bob" })))
         )
@@ -252,13 +256,32 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
         const base = yield* vacant(20)
         const refused = (options: Options) => {
           const setup = setupOf(options)
-          return Effect.flip(session(setup, (held) => placement.place(held, { setup, mine: nobody })))
+          return Effect.flip(session(setup, (held) => placement.place(held, { setup, mine: nobody, keeps: noPort })))
         }
         const twice = yield* refused({ bases: { web: base, api: base + 5 }, fixed: { web: base + 9, api: base + 9 } })
         assert.strictEqual(twice.message, `port ${base + 9} is asked for twice, for web and for api`)
         const none = yield* refused({ bases: { web: 65_535 }, slots: { max: 20 } })
         assert.match(none.message, /^web would have port 655\d\d, and there is no such port: they go from 1 to 65535$/)
         assert.isFalse(SandboxError.isSandboxError(none) && none.retryable)
+      })
+    )
+
+    it.effect("leaves a port alone whose service runs, whoever is seen on it", () =>
+      Effect.gen(function* () {
+        const base = yield* vacant(20)
+        const setup = setupOf({ bases: { web: base, api: base + 5 } })
+        yield* session(setup, (held) =>
+          Effect.gen(function* () {
+            const options = { setup, mine: nobody, keeps: noPort }
+            const { ports, release } = yield* placement.place(held, options)
+            yield* release(["web", "api"])
+            for (const port of Object.values(ports)) yield* listenHere(port)
+            const again = yield* placement.place(held, { ...options, keeps: new Set(["web"]) })
+            assert.strictEqual(again.ports["web"], ports["web"])
+            assert.notStrictEqual(again.ports["api"], ports["api"])
+            yield* again.release(["web", "api"])
+          })
+        )
       })
     )
 
@@ -270,7 +293,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
           Effect.gen(function* () {
             const port = base + (row.slot ?? 0)
             yield* listenHere(port)
-            const placed = yield* placement.place(held, { setup, mine: me })
+            const placed = yield* placement.place(held, { setup, mine: me, keeps: noPort })
             assert.deepStrictEqual(placed.ports, { web: port })
             yield* placed.release(["web"])
             const { listener } = yield* Ports
@@ -287,7 +310,10 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
         yield* session(setup, (held, row) =>
           Effect.gen(function* () {
             const slot = row.slot ?? 0
-            const place = Effect.map(placement.place(held, { setup, mine: nobody }), ({ ports }) => ports["web"])
+            const place = Effect.map(
+              placement.place(held, { setup, mine: nobody, keeps: noPort }),
+              ({ ports }) => ports["web"]
+            )
             const moved = yield* Effect.scoped(Effect.andThen(listenElsewhere(base + slot), place))
             assert.strictEqual(moved, base + slot + 4)
             assert.strictEqual(yield* Effect.scoped(place), moved)
@@ -309,21 +335,22 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
         const rival = setupOf({ bases: { other: base } })
         yield* session(rival, (theirs, other) =>
           Effect.gen(function* () {
-            const taken = (yield* Effect.scoped(placement.place(theirs, { setup: rival, mine: nobody }))).ports[
-              "other"
-            ]!
+            const taken = (yield* Effect.scoped(placement.place(theirs, { setup: rival, mine: nobody, keeps: noPort })))
+              .ports["other"]!
             // what is their number is ours in the next slot
             const mine = setupOf({ bases: { web: taken - (other.slot ?? 0) - 1 }, slots: { strict: true } })
             const error = yield* Effect.flip(
               session(mine, (held, row) => {
                 assert.strictEqual(row.slot, (other.slot ?? 0) + 1)
-                return placement.place(held, { setup: mine, mine: nobody })
+                return placement.place(held, { setup: mine, mine: nobody, keeps: noPort })
               })
             )
             assert.include(error.message, `port ${taken} of web is taken by session ${other.name}; `)
             assert.deepNestedInclude(error, { "details.holders[0].session_id": other.id })
             const loose = { ...mine, slots: { ...mine.slots, strict: false } }
-            const { ports } = yield* session(loose, (held) => placement.place(held, { setup: loose, mine: nobody }))
+            const { ports } = yield* session(loose, (held) =>
+              placement.place(held, { setup: loose, mine: nobody, keeps: noPort })
+            )
             assert.deepStrictEqual(ports, { web: taken + 4 })
           })
         )
@@ -358,7 +385,7 @@ layer(services.pipe(Layer.provide(sqlite)), { excludeTestServices: true, timeout
             session(setup, (held, row) =>
               Effect.gen(function* () {
                 const number = base + (row.slot ?? 0)
-                const place = placement.place(held, { setup, mine: nobody })
+                const place = placement.place(held, { setup, mine: nobody, keeps: noPort })
                 const { ports } = yield* Effect.scoped(Effect.provide(place, outrun(2, rival, number)))
                 assert.deepStrictEqual(ports, { web: number + 40 })
                 yield* held.commit({ set: { ports: null } })
@@ -417,7 +444,7 @@ for (const database of databases) {
                 setup,
                 (held, row) =>
                   Effect.gen(function* () {
-                    const { ports } = yield* placement.place(held, { setup, mine: nobody })
+                    const { ports } = yield* placement.place(held, { setup, mine: nobody, keeps: noPort })
                     waiting -= 1
                     if (waiting === 0) yield* Deferred.succeed(placed, undefined)
                     yield* Deferred.await(placed) // nobody lets go before everybody has placed

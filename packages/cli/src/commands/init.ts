@@ -114,6 +114,7 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
       details: { field: "force", file }
     })
   }
+  yield* check(text)
   if (!flags.yes) {
     if (flags.noInput || !canAsk()) {
       return yield* invalid(
@@ -137,6 +138,16 @@ const initialise = Effect.fnUntraced(function* (flags: InitFlags) {
   const digest = yield* (yield* Hasher.Hasher).sha256(Stream.make(new TextEncoder().encode(text)))
   yield* Trust.accept({ file, digest })
   return { ...answer, written: true, trusted: true, warnings: [], human: `${file}  written\nnext: sandbox up` }
+})
+
+/** What is written is read once before: nobody is given a file that is refused. */
+const check = Effect.fnUntraced(function* (text: string) {
+  const Configuration = yield* Effect.promise(() => import("@org/sandbox-core/Configuration"))
+  const { parse } = yield* Effect.promise(() => import("../config/Yaml.ts"))
+  const { value, ...parsed } = parse(text)
+  const { provider, ...rest } = value as Readonly<Record<string, unknown>>
+  // it may be one of the user's own file
+  yield* Configuration.load([{ name: "project", file: "sandbox.yaml", value: rest, ...parsed }], { providers: builtin })
 })
 
 const seen = (

@@ -2,10 +2,11 @@ import { Ledger, Principal, up as program, SandboxError } from "@org/sandbox-cor
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
+import type { Request } from "../config/Loaded.ts"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import * as Render from "../Render.ts"
-import { performConfigured, root, type Services } from "../root.ts"
+import { performConfigured, root, unconfigured } from "../root.ts"
 
 const text = (name: string, description: string, metavar = "text") =>
   Flag.String(name).pipe(Flag.withDescription(description), Flag.withMetavar(metavar), Flag.optional)
@@ -88,30 +89,33 @@ export const up = Command.make(
           set(["repo", "depth"], "depth", flags.depth)
         ] as const
       }
-      const bringUp = (
-        remote: { readonly quiet: boolean } | undefined,
-        first: Effect.Effect<void, SandboxError.SandboxError, Services> = Effect.void
-      ) =>
+      const made = Option.isNone(flags.clientRequestId)
+        ? undefined
+        : yield* unconfigured(madeBy(flags.clientRequestId.value))
+      const bringUp = (load: Omit<Request, "config">) =>
         performConfigured({
-          load: { ...request, remote },
+          load,
           before: (loaded) =>
             Effect.gen(function* () {
               const { prepare } = yield* Effect.promise(() => import("../config/prepare.ts"))
-              return yield* prepare(loaded, flags)
+              return yield* prepare(loaded, flags, made)
             }),
-          program: ({ options, warnings }) =>
+          program: ({ accepting, options, warnings }) =>
             Effect.gen(function* () {
-              yield* first
-              const result = yield* program(options)
+              const { accepts } = yield* Effect.promise(() => import("../config/prepare.ts"))
+              const result = yield* accepting === undefined ? program(options) : accepts(accepting, program(options))
               return { ...result, warnings: [...warnings, ...result.warnings] }
             })
         })
-      const result = yield* bringUp({ quiet }).pipe(
-        Effect.catchIf(
-          (error) => Option.isSome(flags.clientRequestId) && isUnread(error),
-          (error) => bringUp(undefined, answeredBefore(flags.clientRequestId, error))
-        )
-      )
+      const configured = bringUp({ ...request, remote: { quiet }, accepted: flags.trustConfig })
+      const result = yield* made === undefined
+        ? configured
+        : Effect.catchIf(configured, isUnconfigured, (error) =>
+            bringUp({ ...request, flags: request.flags.filter(([[key]]) => key !== "sandbox"), typedOnly: true }).pipe(
+              // what was typed may not be all that was asked for then
+              Effect.mapError((other) => (other.operationId === null || isMismatch(other) ? error : other))
+            )
+          )
       yield* Output.result(result, { json, human: Render.up })
     })
 ).pipe(
@@ -128,19 +132,23 @@ export const up = Command.make(
   ])
 )
 
-/** The repository's file could not be had, and may be another time. */
-const isUnread = (error: SandboxError.SandboxError): boolean =>
-  error.retryable &&
-  error.operationId === null &&
-  SandboxError.hasCode("ERR_REPO_UNRESOLVED", "ERR_WORKSPACE_FAILED")(error)
-
-/** What was answered once is answered again without the repository. */
-const answeredBefore = Effect.fnUntraced(function* (
-  clientRequestId: Option.Option<string>,
-  error: SandboxError.SandboxError
-) {
+/** The session that a request with this id has made: it is answered again, whatever the configuration says now. */
+const madeBy = Effect.fnUntraced(function* (clientRequestId: string) {
   const ledger = yield* Ledger.Ledger
   const owner = yield* Principal.Principal
-  const key = { owner, verb: "up", clientRequestId: Option.getOrElse(clientRequestId, () => "") }
-  if (Option.isNone(yield* ledger.request(key))) return yield* error
+  const known = Option.getOrUndefined(yield* ledger.request({ owner, verb: "up", clientRequestId }))
+  return known === undefined ? undefined : Option.getOrUndefined(yield* ledger.session(known.sessionId))
 })
+
+/** The configuration cannot be read, or does not go with what was typed any more. */
+const isUnconfigured = (error: SandboxError.SandboxError): boolean =>
+  error.operationId === null &&
+  SandboxError.hasCode(
+    "ERR_CONFIG_INVALID",
+    "ERR_CONFIG_MISSING",
+    "ERR_INVALID_ARGUMENT",
+    "ERR_REPO_UNRESOLVED",
+    "ERR_WORKSPACE_FAILED"
+  )(error)
+
+const isMismatch = SandboxError.hasCode("ERR_IDEMPOTENCY_MISMATCH")

@@ -1,6 +1,6 @@
-import { Ports, SandboxError } from "@org/sandbox-core"
+import { Ports, Repository, SandboxError } from "@org/sandbox-core"
 import type * as Configuration from "@org/sandbox-core/Configuration"
-import { Effect, Option } from "effect"
+import { Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Loaded } from "../config/Loaded.ts"
 import * as Output from "../Output.ts"
@@ -33,7 +33,7 @@ export const validate = Command.make(
         [["provider"], "--provider", Option.getOrUndefined(provider)],
         [["sandbox", "profile"], "--profile", Option.getOrUndefined(profile)]
       ] as const
-      const checked = load({ repository: Option.getOrUndefined(repository), remote: { quiet }, flags })
+      const checked = load({ repository: Option.getOrUndefined(repository), remote: { quiet, required: true }, flags })
       const report = yield* onPlatform(
         Effect.flatMap(json ? checked : Effect.catch(checked, told), (loaded) => reported(loaded, ports))
       )
@@ -63,7 +63,35 @@ const told = Effect.fnUntraced(function* (error: SandboxError.SandboxError) {
   return yield* SandboxError.extend(error, { message: `the configuration has ${problems.length} problems` })
 })
 
+/** What `up` would refuse of the command line: a repository that is none, a provider that nobody has registered. */
+const checkChosen = Effect.fnUntraced(function* ({ effective, repository }: Loaded) {
+  const path = yield* Path.Path
+  const fs = yield* FileSystem.FileSystem
+  const invalid = (
+    message: string,
+    nextStep: string,
+    details: { readonly field: string; readonly registered?: ReadonlyArray<string> }
+  ) => SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details })
+  const here = Option.getOrUndefined(Option.liftThrowable(path.resolve)("."))
+  if (here === undefined) {
+    const field = "repository"
+    return yield* invalid("the current directory is there no more", "change into one that exists", { field })
+  }
+  const source = yield* Repository.parse(repository, here)
+  const isDirectory = Effect.map(fs.stat(source.location), ({ type }) => type === "Directory")
+  if (source._tag === "path" && !(yield* Effect.orElseSucceed(isDirectory, () => false))) {
+    const field = "repository"
+    return yield* invalid(`${source.location} is no directory on this host`, "name a repository that is", { field })
+  }
+  const { provider, providers } = effective.configuration
+  const registered = [...new Set([...Object.keys(builtin), ...Object.keys(providers)])]
+  if (provider === undefined || registered.includes(provider)) return
+  const way = `choose one with --provider or SANDBOX_PROVIDER: ${registered.join(", ")}`
+  return yield* invalid(`there is no provider ${provider}`, way, { field: "provider", registered })
+})
+
 const reported = Effect.fnUntraced(function* (loaded: Loaded, withPorts: boolean) {
+  yield* checkChosen(loaded)
   const { provenance, shown } = yield* Effect.promise(() => import("@org/sandbox-core/Configuration"))
   const Trust = yield* Effect.promise(() => import("@org/sandbox-core/Trust"))
   const { claimed, effective, warnings } = loaded

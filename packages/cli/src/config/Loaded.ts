@@ -10,10 +10,14 @@ export interface Request {
   readonly config?: string | undefined
   /** The repository that a session is to be made of; that of the current directory, when absent. */
   readonly repository?: string | undefined
-  /** Also look into a repository that is not on this host, and say so. */
-  readonly remote?: { readonly quiet: boolean } | undefined
+  /** Also look into a repository that is not on this host, and say so; with `required` it has to be there. */
+  readonly remote?: { readonly quiet: boolean; readonly required?: boolean | undefined } | undefined
   /** The repository's own file is meant, whatever file the user chose instead of it. */
   readonly ownOnly?: boolean | undefined
+  /** The user accepts the project's file with this command. */
+  readonly accepted?: boolean | undefined
+  /** No file and no variable is read: only what was typed holds. */
+  readonly typedOnly?: boolean | undefined
   /** Values of flags, with the key that each of them sets and the flag's name. */
   readonly flags?: ReadonlyArray<readonly [path: ReadonlyArray<string>, flag: string, value: unknown]> | undefined
 }

@@ -22,7 +22,10 @@ interface Project {
 
 /** Loads the configuration. Fails with `ERR_CONFIG_INVALID` and everything that is wrong, or `ERR_CONFIG_MISSING`. */
 export const load = Effect.fnUntraced(function* (request: Asked) {
-  const path = yield* Path.Path
+  if (request.typedOnly === true) {
+    const nowhere = { layer: undefined, source: undefined, repository: ".", chosen: false }
+    return yield* loaded(request, [flagLayer(request.flags ?? [])], nowhere)
+  }
   const userFile = yield* files.userFile(request.variables)
   const user = userFile === undefined ? undefined : yield* files.read("user", userFile)
   const above = [environment.layer(request.variables), flagLayer(request.flags ?? [])]
@@ -30,6 +33,15 @@ export const load = Effect.fnUntraced(function* (request: Asked) {
     Configuration.load([...(user === undefined ? [] : [user]), ...above], surroundings(source))
   const project = yield* find(request, without)
   const layers = [user, project.layer, ...above].filter((layer) => layer !== undefined)
+  return yield* loaded(request, layers, project)
+})
+
+const loaded = Effect.fnUntraced(function* (
+  request: Asked,
+  layers: ReadonlyArray<Configuration.Source>,
+  project: Project
+) {
+  const path = yield* Path.Path
   const effective = yield* Configuration.load(layers, surroundings(project.source))
   const { layer } = project
   const repository = request.repository ?? named(effective, path)
@@ -40,11 +52,12 @@ export const load = Effect.fnUntraced(function* (request: Asked) {
     repository: repository ?? project.repository,
     folderOf: (path: Configuration.Path) => effective.layerOf(path)?.folder
   }
+  const trusted = request.accepted === true ? { ...found, claimed: undefined } : found
   const loaded: Loaded = {
     ...found,
     warnings: [...effective.warnings.map(Configuration.describe), ...environment.warnings(request.variables)],
-    providers: registered.layer(found),
-    settings: Layer.merge(Configuration.settings(configuration), token(found))
+    providers: registered.layer(trusted),
+    settings: Layer.merge(Configuration.settings(configuration), token(trusted))
   }
   return loaded
 })
@@ -120,11 +133,11 @@ const find = Effect.fnUntraced(function* <E, R>(
   }
 })
 
-/** The file at the commit that the branch has there. A branch that cannot be, or is not, is left to the program. */
+/** The file at the commit that the branch has there. A branch that cannot be is left to the program. */
 const remote = Effect.fnUntraced(function* (
   source: Repository.Source,
   { configuration: { github, repo } }: Configuration.Effective,
-  { quiet }: { readonly quiet: boolean }
+  { quiet, required = false }: NonNullable<Request["remote"]>
 ) {
   if ([repo.branch, repo.base].some((name) => name !== undefined && Repository.checkBranch(name) !== undefined)) {
     return undefined
@@ -136,7 +149,7 @@ const remote = Effect.fnUntraced(function* (
     return yield* files.readRemote(source.location, commit)
   }).pipe(
     Effect.catchIf(
-      (error) => error.code === "ERR_REPO_UNRESOLVED" && !error.retryable,
+      (error) => !required && error.code === "ERR_REPO_UNRESOLVED" && !error.retryable,
       () => Effect.succeed(undefined)
     ),
     Effect.provide(credentials(github.token_env))

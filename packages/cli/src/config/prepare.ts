@@ -1,5 +1,5 @@
 /** From the flags of `up` and a configuration to what the program is asked for. */
-import { type Options, SandboxError } from "@org/sandbox-core"
+import { Ledger, type Options, SandboxError, type Session } from "@org/sandbox-core"
 import * as Configuration from "@org/sandbox-core/Configuration"
 import * as Trust from "@org/sandbox-core/Trust"
 import { Effect, Option, Path } from "effect"
@@ -10,6 +10,7 @@ import type { Loaded } from "./Loaded.ts"
 /** The flags of `up` that are no key of the configuration. */
 export interface UpFlags {
   readonly name: Option.Option<string>
+  readonly profile: Option.Option<string>
   readonly image: Option.Option<string>
   readonly cpus: Option.Option<number>
   readonly memory: Option.Option<string>
@@ -28,15 +29,19 @@ export interface UpFlags {
 const invalid = (field: string, message: string, nextStep: string, more: Readonly<Record<string, unknown>> = {}) =>
   SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field, ...more } })
 
-/** What `up` is asked for, once the configuration may run on this host what it would run there. */
-export const prepare = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
+/**
+ * What `up` is asked for, once the configuration may run on this host what it would run there. Nothing of it is run for a
+ * request that has made a session already: then what is configured comes from that session's record.
+ */
+export const prepare = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, made: Session.Session | undefined) {
   const { claimed, effective, warnings } = loaded
   const path = yield* Path.Path
   if (Option.isNone(Option.liftThrowable(path.resolve)("."))) {
     return yield* invalid("repository", "the current directory is there no more", "change into one that exists")
   }
   const registered = [...new Set([...Object.keys(builtin), ...Object.keys(effective.configuration.providers)])]
-  const { provider } = effective.configuration
+  const typed = effective.layerOf(["provider"])?.name === "flags"
+  const provider = made === undefined || typed ? effective.configuration.provider : made.provider
   if (provider === undefined) {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: "no provider was chosen",
@@ -44,18 +49,33 @@ export const prepare = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFla
       details: { field: "provider", registered }
     })
   }
-  const options = { ...(yield* upOptions(loaded, flags)), provider }
-  if (flags.trustConfig && claimed !== undefined) yield* Trust.accept(claimed)
-  yield* Trust.check(effective, { claimed, builtin, provider })
+  const options = { ...(yield* upOptions(loaded, flags, made)), provider }
   for (const warning of warnings) yield* Output.note(`warning: ${warning}`)
-  return { options, warnings }
+  if (made !== undefined || claimed === undefined) return { options, warnings, accepting: undefined }
+  if (!flags.trustConfig) yield* Trust.check(effective, { claimed, builtin, provider })
+  // a record that cannot be used is refused before anything is made
+  const accepting = flags.trustConfig && !(yield* Trust.isAccepted(claimed)) ? claimed : undefined
+  return { options, warnings, accepting }
 })
 
-const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
+/** Runs a program that accepts the project's file once it has made a session: a refusal changes nothing. */
+export const accepts = Effect.fnUntraced(function* <A, E, R>(claimed: Trust.Claimed, program: Effect.Effect<A, E, R>) {
+  const ledger = yield* Ledger.Ledger
+  const context = yield* Effect.context<Effect.Services<ReturnType<typeof Trust.accept>>>()
+  const accept = Trust.accept(claimed).pipe(
+    Effect.provideContext(context),
+    // the session is there, and what it runs was accepted for it
+    Effect.catch(({ message }) => Output.note(`warning: ${message}`))
+  )
+  const reserve: typeof ledger.reserve = (reservation) => Effect.tap(ledger.reserve(reservation), accept)
+  return yield* Effect.provideService(program, Ledger.Ledger, { ...ledger, reserve })
+})
+
+const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, made: Session.Session | undefined) {
   const path = yield* Path.Path
   const { configuration } = loaded.effective
   const { repo } = configuration
-  const known = configuration.services.map(({ name }) => name)
+  const known = made === undefined ? configuration.services.map(({ name }) => name) : undefined
   const services = yield* named("services", flags.services, known)
   const skip = yield* named("skip", flags.skip, known)
   const folder = loaded.folderOf(["secrets"])
@@ -65,8 +85,11 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags) {
   const { base, branch, depth } = repo
   const profile = Configuration.spec(configuration)
   const chosen = isTyped("sandbox", "profile")
+  const lost = !chosen && Option.isSome(flags.profile)
   const spec = {
     ...(chosen ? profile : {}),
+    // what the profile said then; with one that is typed the record has nothing else in it
+    ...(lost ? made?.spec : {}),
     ...optional("image", flags.image),
     ...optional("cpus", yield* cpusOf(flags.cpus)),
     ...optional("memory", yield* memoryOf(flags.memory))
@@ -118,11 +141,15 @@ const memoryOf = (text: Option.Option<string>) => {
     : Effect.succeed(bytes)
 }
 
-/** The names in `a,b`, all of them known. */
-const named = Effect.fnUntraced(function* (flag: string, texts: ReadonlyArray<string>, known: ReadonlyArray<string>) {
+/** The names in `a,b`, all of them known where it is said what is. */
+const named = Effect.fnUntraced(function* (
+  flag: string,
+  texts: ReadonlyArray<string>,
+  known: ReadonlyArray<string> | undefined
+) {
   const names = texts.flatMap((text) => text.split(",")).map((name) => name.trim())
-  const unknown = names.find((name) => !known.includes(name))
-  if (unknown === undefined) return names
+  const unknown = names.find((name) => known?.includes(name) === false)
+  if (unknown === undefined || known === undefined) return names
   const close = Configuration.nearest(unknown, known)
   return yield* invalid(
     flag,

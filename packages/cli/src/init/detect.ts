@@ -66,7 +66,11 @@ const procfile: Detector = Effect.fnUntraced(function* (read) {
     ([, name = "", command = ""], index): Suggestion => {
       const web = name === "web"
       return {
-        name: name.toLowerCase().replace(/^[^a-z0-9]+/, "") || `process-${index + 1}`,
+        name:
+          name
+            .toLowerCase()
+            .replace(/^[^a-z0-9]+/, "")
+            .slice(0, 63) || `process-${index + 1}`,
         command: command.trim(),
         ...(web ? { port: 5000, portEnv: "PORT" } : {}),
         confidence: 0.9

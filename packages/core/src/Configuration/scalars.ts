@@ -9,8 +9,8 @@ export const Text = checked(/\S/, "must not be empty")
 
 /** What services, profiles, ports and providers are called. */
 export const Name = checked(
-  /^[a-z0-9][a-z0-9_-]*$/,
-  "must be lower-case letters, digits, hyphens and underscores, with a letter or digit first"
+  /^[a-z0-9][a-z0-9_-]{0,62}$/,
+  "must be 1 to 63 lower-case letters, digits, hyphens and underscores, with a letter or digit first"
 )
 
 /** The name of a variable that we set; those that start with SANDBOX_ are our own. */

@@ -1,5 +1,6 @@
 /** Putting what was unpacked in its place on this host: renames only, and none before all of them are known to fit. */
 import { Effect, FileSystem, Path, type PlatformError } from "effect"
+import { Host } from "../Host.ts"
 import * as SandboxError from "../SandboxError.ts"
 
 /** What a path is: followed, a link is what it points to. */
@@ -29,16 +30,42 @@ export const look = Effect.fnUntraced(function* (target: string, options: { read
   )
 })
 
-/** A directory of our own beside or in the target, gone with the scope whatever is in it. */
+const prefix = ".sandbox-cp-"
+
+/**
+ * A directory of our own beside or in the target, gone with the scope whatever is in it. Its name says whose it is: those
+ * of copies that were killed are removed first.
+ */
 export const staging = Effect.fnUntraced(function* (directory: string) {
   const fs = yield* FileSystem.FileSystem
+  const { host, pid, startedAt } = (yield* Host).self
+  yield* sweep(directory)
+  const own = `${prefix}${host}.${pid}.${encodeURIComponent(startedAt)}.`
   return yield* Effect.acquireRelease(
-    Effect.mapError(fs.makeTempDirectory({ directory, prefix: ".sandbox-cp-" }), (error) =>
+    Effect.mapError(fs.makeTempDirectory({ directory, prefix: own }), (error) =>
       refused(`nothing can be made in ${directory}`, error)
     ),
     (made) => Effect.ignore(remove(made), { log: "Warn" })
   )
 })
+
+/** Removes what copies left whose process is provably dead. What cannot be removed is in nobody's way. */
+const sweep = Effect.fnUntraced(
+  function* (directory: string) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const host = yield* Host
+    for (const name of yield* fs.readDirectory(directory)) {
+      if (!name.startsWith(prefix)) continue
+      const [, maker, pid, startedAt = ""] = /^(.+)\.(\d+)\.([^.]+)\.[^.]+$/.exec(name.slice(prefix.length)) ?? []
+      if (maker !== host.self.host) continue
+      if (yield* host.isAlive({ pid: Number(pid), startedAt: decodeURIComponent(startedAt) })) continue
+      const left = path.join(directory, name)
+      if ((yield* fs.lstat(left)).type === "Directory") yield* remove(left)
+    }
+  },
+  Effect.ignore({ log: "Debug" })
+)
 
 /** Removes a tree, also one with directories that may not be written. */
 const remove = Effect.fnUntraced(function* (target: string) {

@@ -22,8 +22,8 @@ const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, stdin: "
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const command = ChildProcess.make("tar", args, {
     cwd: "/",
-    // neither options of the user's own nor files beside the files, as macOS adds them
-    env: { TAR_OPTIONS: undefined, COPYFILE_DISABLE: "1" },
+    // neither options of the user's own nor files beside the files, as macOS adds them, and words that can be read
+    env: { TAR_OPTIONS: undefined, COPYFILE_DISABLE: "1", LANGUAGE: "en" },
     extendEnv: true,
     stdin,
     forceKillAfter: "2 seconds"
@@ -39,15 +39,31 @@ const tail = <E, R>(stream: Stream.Stream<Uint8Array, E, R>) =>
     (said, text) => (said + text).slice(-4096)
   ).pipe(Effect.orElseSucceed(() => ""))
 
+/** What GNU's and BSD's say of a socket, which no archive can hold. */
+const isSocket = (line: string): boolean => /: (socket ignored|.*cannot archive sockets?)$/.test(line)
+
+const said = <E, R>(stderr: Stream.Stream<Uint8Array, E, R>, counts: { special: number }) =>
+  tail(
+    Stream.tap(Stream.splitLines(Stream.decodeText(stderr)), (line) =>
+      Effect.sync(() => {
+        if (isSocket(line)) counts.special += 1
+      })
+    ).pipe(Stream.map((line) => new TextEncoder().encode(`${line}\n`)))
+  )
+
 const isBsd = Effect.gen(function* () {
   const { stdout } = yield* start(["--version"], "ignore")
   return (yield* Effect.orElseSucceed(Stream.mkString(Stream.decodeText(stdout)), () => "")).startsWith("bsdtar")
 }).pipe(Effect.scoped)
 
-/** What stands in a directory under a name, `.` for all of it. Fails after all was read when something could not be. */
+/**
+ * What stands in a directory under a name, `.` for all of it. Fails after all was read when something could not be.
+ * Sockets are left out, and counted.
+ */
 export const pack = (
   directory: string,
-  name: string
+  name: string,
+  counts: { special: number }
 ): Stream.Stream<Uint8Array, SandboxError.SandboxError, ChildProcessSpawner.ChildProcessSpawner> =>
   Stream.unwrap(
     Effect.gen(function* () {
@@ -58,11 +74,12 @@ export const pack = (
         ["-c", ...format, "-f", "-", "-C", directory, name === "." ? name : `./${name}`],
         "ignore"
       )
-      const said = yield* Deferred.make<string>()
-      yield* Effect.forkScoped(Effect.flatMap(tail(handle.stderr), (text) => Deferred.succeed(said, text)))
+      const words = yield* Deferred.make<string>()
+      yield* Effect.forkScoped(Effect.flatMap(said(handle.stderr, counts), (text) => Deferred.succeed(words, text)))
       const ended = Effect.gen(function* () {
         const code = yield* Effect.orElseSucceed(handle.exitCode, () => -1)
-        if (Number(code) !== 0) return yield* unclean(yield* Deferred.await(said), "not all could be read")
+        const last = yield* Deferred.await(words)
+        if (Number(code) !== 0) return yield* unclean(last, "not all could be read")
       })
       return Stream.concat(Stream.orDie(handle.stdout), Stream.fromEffectDrain(ended))
     })

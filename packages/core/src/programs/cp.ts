@@ -180,7 +180,7 @@ const into = Effect.fnUntraced(function* (box: boxPaths.Box, given: string, opti
   const inside = kind === "directory"
   const wanted = archive.toName(inside ? (source.contents ? "" : source.name) : boxPaths.nameOf(real))
   const rename = (entry: string) => (source.isDirectory ? join(wanted, entry) : wanted)
-  const packed = tar.pack(source.directory, source.isDirectory ? "." : source.name)
+  const packed = tar.pack(source.directory, source.isDirectory ? "." : source.name, counts)
   yield* send(inside ? real : boxPaths.parentOf(real), archive.rewrite(packed, counts, { rename }), "from")
 })
 

@@ -35,7 +35,9 @@ export const open = Effect.fn("open")(function* (options: OpenOptions) {
     browserOpened,
     passwordEnv: (setup === null ? undefined : primary(setup)?.passwordEnv) ?? null,
     warnings:
-      browserOpened || options.print === true ? [] : [
+      browserOpened || options.print === true
+        ? []
+        : [
             `no browser said within ${Duration.format(Browser.patience)} that it opened the page, which is at ${endpointUrl}`
           ]
   }
