@@ -247,7 +247,7 @@ describe.concurrent("layers", { timeout: 120_000 }, () => {
         w.run(["up", "-b", "feature", "--json", "--client-request-id", "k", ...more], { cwd: w.repository })
       const first = yield* run("--trust-config", "--profile", "big")
       assert.strictEqual(first.code, 0, first.stdout)
-      const replayed = { ...first.json(), replayed: true }
+      const replayed = { ...first.json(), replayed: true as const }
       assertFailure(yield* run("--base", "main"), "ERR_IDEMPOTENCY_MISMATCH")
       for (const lines of [
         ["provider: local", "env: { A: b }", "sandbox: { profiles: { big: {} } }", "# changed"],

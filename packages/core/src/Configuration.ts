@@ -59,9 +59,9 @@ export const load = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Effective, SandboxError.SandboxError, FileSystem.FileSystem | Paths.Path> {
   const merged = merge(layers)
   const { configuration, flaws, written } = decode(merged.value)
-  const rules = check(configuration, surroundings)
+  const { problems: together, warnings } = check(configuration, surroundings)
+  const rules = { problems: [...together, ...(yield* checkRepository(configuration))], warnings }
   const links = surroundings.top === undefined ? [] : yield* checkPaths(configuration, surroundings.top)
-  const unusable = yield* checkRepository(configuration)
   const placed = ({ message, path }: Flaw): Problem => ({
     ...originOf(merged, path),
     path: formatPath(path),
@@ -78,7 +78,7 @@ export const load = Effect.fnUntraced(function* (
       }))
     ),
     ...flaws.map(placed),
-    ...[...rules.problems, ...links, ...unusable]
+    ...[...rules.problems, ...links]
       .map(moved)
       .filter(({ path }) => !isArgument(path, merged.layerOf(path)))
       .map(placed)

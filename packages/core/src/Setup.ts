@@ -110,6 +110,12 @@ export const webAddress = (
     .replaceAll("{slot}", String(session.slot ?? ""))
     .replaceAll("{port}", String(session.port))
 
+/** Whether a template makes addresses that a browser opens. */
+export const isWebTemplate = (template: string): boolean => {
+  const address = webAddress(template, { name: "n", slot: 1, port: 1 })
+  return URL.canParse(address) && ["http:", "https:"].includes(new URL(address).protocol)
+}
+
 /** Whether there is anything to do for it at all. */
 export const isEmpty = (setup: Setup): boolean =>
   !setup.reuseWorktree &&

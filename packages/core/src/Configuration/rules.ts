@@ -101,7 +101,7 @@ const general = (configuration: Configuration, { providers: builtin, repository 
     const wrong = repo[key] === undefined ? undefined : Repository.checkBranch(repo[key])
     if (wrong !== undefined) problem(["repo", key], `is no name that git takes. ${wrong}`)
   }
-  if (sandbox.web_base_url !== undefined && !isWebAddress(sandbox.web_base_url)) {
+  if (sandbox.web_base_url !== undefined && !Setup.isWebTemplate(sandbox.web_base_url)) {
     problem(["sandbox", "web_base_url"], "is no web address: write it as http://host:{port} or https://{name}.host")
   }
   if (Duration.isLessThan(timeouts.lease, Duration.seconds(3))) {
@@ -112,11 +112,6 @@ const general = (configuration: Configuration, { providers: builtin, repository 
     warning(["inherit_env"], "has no effect: the repository is a URL, and has no such files on this host")
   }
   return findings
-}
-
-const isWebAddress = (template: string): boolean => {
-  const address = Setup.webAddress(template, { name: "n", slot: 1, port: 1 })
-  return URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)
 }
 
 /** How far a provider keeps its boxes from this host, where that is known without loading it. */

@@ -43,7 +43,7 @@ export const effective = Effect.fnUntraced(function* (options: UpOptions) {
   yield* checkPorts(setup)
   yield* checkVariables(setup)
   const { webBaseUrl: address } = setup
-  if (address !== undefined && !isWebAddress(Setup.webAddress(address, { name: "n", slot: 1, port: 1 }))) {
+  if (address !== undefined && !Setup.isWebTemplate(address)) {
     return yield* invalid(
       "web_base_url",
       `${JSON.stringify(address)} is no web address`,
@@ -52,8 +52,6 @@ export const effective = Effect.fnUntraced(function* (options: UpOptions) {
   }
   return Setup.isEmpty(setup) ? null : setup
 })
-
-const isWebAddress = (text: string): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
 
 const invalid = (field: string, message: string, nextStep: string) =>
   SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, details: { field } })

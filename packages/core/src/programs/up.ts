@@ -41,14 +41,6 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
   const { branch, name, provider } = options
   yield* validate(options)
   const source = yield* Repository.parse(options.repository, (yield* Path.Path).resolve("."))
-  if (!provisioners.names.includes(provider)) return yield* unknownProvider(provider, provisioners.names)
-  const spec = new Spec(options.spec ?? {})
-  const setup = yield* setups.effective(options)
-  if (setup !== null) {
-    yield* hooks.check(setup, source)
-    yield* inherit.check(setup, source.location)
-  }
-
   // what the configuration says is no part of the request: the same command is the same request wherever it is typed
   const args = {
     repository: source.location,
@@ -61,6 +53,8 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
   }
   const before = yield* standing("up", args, options)
   if (before._tag === "succeeded") return yield* replay(before.operation, before.session)
+  // only a new request is asked whether it still makes sense
+  if (!provisioners.names.includes(provider)) return yield* unknownProvider(provider, provisioners.names)
   const backend = yield* provisioners.get(provider)
   if (before._tag === "interrupted") {
     const { operation, session } = before
@@ -74,6 +68,12 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     )
   }
 
+  const setup = yield* setups.effective(options)
+  if (setup !== null) {
+    yield* hooks.check(setup, source)
+    yield* inherit.check(setup, source.location)
+  }
+  const spec = new Spec(options.spec ?? {})
   const { operation } = before
   const { found, scope } = yield* Effect.gen(function* () {
     if (setup !== null) yield* bringUp.check(backend, setup)
