@@ -4,7 +4,7 @@
  * Cancelling a call by its `AbortSignal` rolls it back before the promise rejects. Failures are `Error`s with the fields
  * of `SandboxFailure`.
  */
-import { Effect, Exit, Layer, ManagedRuntime, References, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, ManagedRuntime, References, Scope, Stream } from "effect"
 import * as Node from "./node.ts"
 import type * as Options from "./Options.ts"
 import { Progress } from "./Progress.ts"
@@ -69,7 +69,7 @@ export interface LogLine {
 export interface Execution {
   /** What it writes, in order, with back-pressure. Iterate it once. */
   readonly output: AsyncIterable<{ readonly fd: 1 | 2; readonly bytes: Uint8Array }>
-  /** Settles when the command has ended and its output was read; 128 + the signal's number when a signal ended it. */
+  /** Settles when the command has ended; 128 + the signal's number when a signal ended it. */
   readonly exit: Promise<{ readonly code: number; readonly signal?: string }>
   readonly kill: (signal?: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP") => Promise<void>
   /** Of a command that has a terminal. */
@@ -124,6 +124,9 @@ export interface Client {
 /** Whether something that was thrown is a failure of the client. */
 export const isSandboxFailure = (error: unknown): error is SandboxFailure => SandboxError.isSandboxError(error)
 
+/** How long the output of a command that has ended waits for somebody to read it. */
+const unreadFor = Duration.seconds(1)
+
 /** A client over one ledger; nothing is opened before the first call. */
 export const createClient = (options: ClientOptions): Client => {
   const providers = Registration.layerAll(options.providers)
@@ -161,11 +164,27 @@ export const createClient = (options: ClientOptions): Client => {
       throw error
     })
     call.signal?.addEventListener("abort", close, { once: true })
-    const exit = run(handle.exit, call).finally(close)
+    let reading: Promise<void> | undefined
+    const output = async function* () {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      reading = promise
+      try {
+        yield* Stream.toAsyncIterable(handle.output)
+      } finally {
+        resolve()
+      }
+    }
+    const exit = run(handle.exit, call)
+    // what was written is still there for whoever reads it, but not for ever for whoever does not begin to
+    const end = async () => {
+      if (reading === undefined) await run(Effect.sleep(unreadFor))
+      await reading
+      await close()
+    }
     // whoever does not look at how it ended is not to be ended by it
-    exit.catch(() => {})
+    exit.then(end, close).catch(() => {})
     return {
-      output: Stream.toAsyncIterable(handle.output),
+      output: output(),
       exit,
       kill: (signal = "SIGTERM") => run(handle.kill(signal)),
       resize: (size) => run(handle.resize(size))
