@@ -708,7 +708,7 @@ export const breaks = [
   {
     invariant: "92",
     why: "a recorded number is enough to be the service",
-    file: `${core}/Supervisor.ts`,
+    file: `${core}/internal/supervisor.ts`,
     edits: [['[ "$(token "$pid")" = "$start" ]', 'kill -0 "$pid" 2>/dev/null']],
     tests: system("setup"),
     only: "I-92 "

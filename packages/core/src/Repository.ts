@@ -6,6 +6,7 @@
 import { Duration, Effect, FileSystem, Path } from "effect"
 import * as Git from "./Git.ts"
 import * as SandboxError from "./SandboxError.ts"
+import { distance } from "./Spelling.ts"
 
 /** Where a session's code comes from: an absolute path on this host, or a URL without credentials. */
 export type Source =
@@ -203,20 +204,6 @@ const closest = (wanted: string, names: ReadonlyArray<string>): ReadonlyArray<st
     .sort((a, b) => a.edits - b.edits || a.name.localeCompare(b.name))
     .slice(0, 3)
     .map(({ name }) => name)
-
-/** How many letters must be inserted, removed or replaced to turn one name into the other. */
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1))
-    }
-    row = next
-  }
-  return row[b.length]!
-}
 
 /** The top of the repository that a directory belongs to, or the directory itself. */
 const topLevel = Effect.fnUntraced(function* (start: string) {

@@ -1,5 +1,6 @@
 /** What keys there are, read off the schema: for unknown keys, for variables of the environment, and for documents. */
 import { Schema, type SchemaAST } from "effect"
+import { distance } from "../Spelling.ts"
 import { File } from "./File.ts"
 
 /** Where a value stands: keys of maps and indexes of lists. */
@@ -127,17 +128,3 @@ export const nearest = (wanted: string, names: ReadonlyArray<string>): string | 
     .map((name) => ({ name, edits: distance(wanted.toLowerCase(), name.toLowerCase()) }))
     .filter(({ edits }) => edits <= Math.max(1, wanted.length / 3))
     .sort((a, b) => a.edits - b.edits)[0]?.name
-
-/** How many letters must be inserted, removed or replaced to turn one name into the other. */
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1))
-    }
-    row = next
-  }
-  return row[b.length]!
-}

@@ -8,9 +8,9 @@ import type * as Repository from "../Repository.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
-import * as Supervisor from "../Supervisor.ts"
 import { all, type Environment, generated } from "./environment.ts"
 import * as hostCommand from "./hostCommand.ts"
+import * as supervisor from "./supervisor.ts"
 
 /** As they are called in a configuration, in messages and in `SANDBOX_HOOK`. */
 export const hookKeys: { readonly [N in Setup.HookName]: string } = {
@@ -57,7 +57,7 @@ export const inBox = Effect.fnUntraced(function* (
   const command = row.setup?.hooks[name]
   if (row.setup === null || command === undefined) return
   // one that a killed attempt had started must not run on beside its rerun
-  if (held.inherited) yield* Supervisor.endMarked(backend, ref, `SANDBOX_HOOK=${hookKeys[name]}`)
+  if (held.inherited) yield* supervisor.endMarked(backend, ref, `SANDBOX_HOOK=${hookKeys[name]}`)
   const say = listener(held, row, name)
   const run = Effect.gen(function* () {
     const handle = yield* backend.exec(ref, {

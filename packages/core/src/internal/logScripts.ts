@@ -1,5 +1,5 @@
 /** The shell scripts of `logs`, which run in the box: one that looks at what there is, one that reads it. */
-import * as Supervisor from "../Supervisor.ts"
+import * as supervisor from "./supervisor.ts"
 
 const bytes = `
 bytes() { wc -c <"$1" 2>/dev/null | tr -d ' '; }
@@ -14,7 +14,7 @@ const indexLines = 2000
  *
  * It also keeps logs from growing for ever: whoever looks has them rotated.
  */
-export const survey = `${Supervisor.common}${Supervisor.rotate}${bytes}
+export const survey = `${supervisor.common}${supervisor.rotate}${bytes}
 index() {
   [ -f "$1" ] || return 0
   every=$(($(wc -l <"$1") / ${indexLines} + 1))
@@ -54,7 +54,7 @@ echo "T $(date +%s)"
  * A log that has become shorter was rotated: what was not read yet is in the older file. A frame has as many bytes as its
  * head says, whatever happens to the file meanwhile.
  */
-export const read = `${Supervisor.common}${bytes}
+export const read = `${supervisor.common}${bytes}
 exec 3<&0
 emit() {
   printf '%s %s %s\\n' "$1" "$5" "$(($4 - $3))"

@@ -5,9 +5,9 @@ import type { Backend } from "../Provisioners.ts"
 import type { ServiceView } from "../Results.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
-import * as Supervisor from "../Supervisor.ts"
 import * as environment from "./environment.ts"
 import { isHealthy, ofBox } from "./services.ts"
+import * as supervisor from "./supervisor.ts"
 
 /** From the ledger alone. */
 export const recorded = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>
@@ -36,7 +36,7 @@ export const seen = Effect.fnUntraced(function* (backend: Backend, ref: Instance
   const views = new Map(recorded(session).map((view) => [view.name, view]))
   const names = services.map(({ name }) => name)
   const [running, variables, listening] = yield* Effect.all(
-    [Supervisor.status(backend, ref, names), environment.read(backend, session), listeners(backend, session)],
+    [supervisor.status(backend, ref, names), environment.read(backend, session), listeners(backend, session)],
     { concurrency: "unbounded" }
   )
   const place = { backend, ref, environment: variables, ports: session.ports ?? {} }

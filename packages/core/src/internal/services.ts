@@ -8,12 +8,12 @@ import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
-import * as Supervisor from "../Supervisor.ts"
 import { all, type Environment, ofService } from "./environment.ts"
 import { argv } from "./hooks.ts"
 import * as inBox from "./inBox.ts"
 import * as placement from "./placement.ts"
 import { redact } from "./secrets.ts"
+import * as supervisor from "./supervisor.ts"
 
 /** How often a service is asked whether it works. */
 const interval = Duration.millis(250)
@@ -37,7 +37,7 @@ interface Place {
 /** Starts what is not running, in order. What was started by this is stopped on rollback. */
 export const start = Effect.fnUntraced(function* (place: Place, services: ReadonlyArray<Setup.Service>) {
   const { backend, held, ref, release } = place
-  const found = yield* Supervisor.status(
+  const found = yield* supervisor.status(
     backend,
     ref,
     services.map(({ name }) => name)
@@ -47,13 +47,13 @@ export const start = Effect.fnUntraced(function* (place: Place, services: Readon
     const up = before?._tag === "running"
     const begin = Effect.gen(function* () {
       // its watcher may have died and left what it watched
-      if (before?._tag !== "new") yield* Supervisor.stop(backend, ref, service.name)
+      if (before?._tag !== "new") yield* supervisor.stop(backend, ref, service.name)
       yield* held.onRollback({
         name: `stop ${service.name}`,
-        run: Supervisor.stop(backend, ref, service.name)
+        run: supervisor.stop(backend, ref, service.name)
       })
       yield* release(service.ports.map(({ name }) => name))
-      yield* Supervisor.start(backend, ref, command(place, service))
+      yield* supervisor.start(backend, ref, command(place, service))
     })
     yield* held.phase(
       `service.${service.name}`,
@@ -62,7 +62,7 @@ export const start = Effect.fnUntraced(function* (place: Place, services: Readon
   }
 })
 
-const command = ({ environment, ports }: Place, service: Setup.Service): Supervisor.Command => ({
+const command = ({ environment, ports }: Place, service: Setup.Service): supervisor.Command => ({
   name: service.name,
   argv: argv(service.command),
   cwd: service.cwd,
@@ -75,7 +75,7 @@ const works = Effect.fnUntraced(function* (place: Place, service: Setup.Service)
   const deadline = begun + service.deadlineS * 1000
   while (true) {
     const now = yield* Clock.currentTimeMillis
-    const seen = (yield* Supervisor.status(place.backend, place.ref, [service.name])).get(service.name)
+    const seen = (yield* supervisor.status(place.backend, place.ref, [service.name])).get(service.name)
     if (seen?._tag !== "running") return yield* ended(place, service, seen)
     const healthy =
       service.health === undefined
@@ -148,7 +148,7 @@ const ownsItsPort = Effect.fnUntraced(function* (place: Place, service: Setup.Se
   if (lost !== undefined) return yield* lost
 })
 
-const ended = Effect.fnUntraced(function* (place: Place, service: Setup.Service, seen: Supervisor.Status | undefined) {
+const ended = Effect.fnUntraced(function* (place: Place, service: Setup.Service, seen: supervisor.Status | undefined) {
   yield* ownsItsPort(place, service)
   const code = seen?._tag === "exited" ? seen.code : null
   const how = code === null ? "ended without an exit code" : `ended with exit code ${code}`
@@ -166,7 +166,7 @@ const failed = Effect.fnUntraced(function* (
   { code, how }: { readonly how: string; readonly code: number | null }
 ) {
   const { backend, hidden, ref } = place
-  const log = yield* Supervisor.tail(backend, ref, { name: service.name, lines: read })
+  const log = yield* supervisor.tail(backend, ref, { name: service.name, lines: read })
   const output = redact(log, hidden).split("\n").slice(-quoted).join("\n")
   return yield* SandboxError.make("ERR_SERVICE_FAILED", {
     message: `the service ${service.name} ${how}${output === "" ? ", and wrote nothing" : ""}`,
@@ -177,7 +177,7 @@ const failed = Effect.fnUntraced(function* (
 
 /** The services that are running now. */
 export const running = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, setup: Setup.Setup) {
-  const found = yield* Supervisor.status(
+  const found = yield* supervisor.status(
     backend,
     ref,
     setup.services.map(({ name }) => name)
@@ -189,6 +189,6 @@ export const running = Effect.fnUntraced(function* (backend: Backend, ref: Insta
 export const allRunning = Effect.fnUntraced(function* (backend: Backend, row: Session) {
   const names = row.setup?.services.map(({ name }) => name) ?? []
   if (row.instance === null || names.length === 0) return true
-  const found = yield* Supervisor.status(backend, row.instance, names)
+  const found = yield* supervisor.status(backend, row.instance, names)
   return [...found.values()].every(({ _tag }) => _tag === "running")
 })

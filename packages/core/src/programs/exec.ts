@@ -3,12 +3,12 @@ import { Effect } from "effect"
 import { Ids } from "../Ids.ts"
 import * as environment from "../internal/environment.ts"
 import * as sessions from "../internal/sessions.ts"
+import * as supervisor from "../internal/supervisor.ts"
 import { usable } from "../internal/usable.ts"
 import type { ExecRequest } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { DetachedResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import * as Supervisor from "../Supervisor.ts"
 
 export interface ExecOptions extends ExecRequest {
   /** A session id, a unique prefix of one, or a name. */
@@ -37,7 +37,7 @@ export const execDetached = Effect.fn("execDetached")(function* (
 ) {
   const { backend, session, variables } = yield* prepare(options.session, options.argv)
   const run = yield* (yield* Ids).next("run")
-  yield* Supervisor.start(backend, session.instance!, {
+  yield* supervisor.start(backend, session.instance!, {
     name: run,
     argv: options.argv,
     cwd: options.cwd,

@@ -6,12 +6,12 @@ import { dropCut, type LogChunk, type LogLine, liner, reader } from "../internal
 import * as logPlan from "../internal/logPlan.ts"
 import * as logScripts from "../internal/logScripts.ts"
 import * as sessions from "../internal/sessions.ts"
+import * as supervisor from "../internal/supervisor.ts"
 import { usable } from "../internal/usable.ts"
 import type { LogsOptions } from "../Options.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
-import * as Supervisor from "../Supervisor.ts"
 
 export interface Logs {
   readonly sessionId: string
@@ -64,7 +64,7 @@ const chosen = Effect.fnUntraced(function* (backend: Backend, session: Session, 
   const ref = session.instance!
   const declared = session.setup?.services.map(({ name }) => name) ?? []
   if (wanted !== undefined && declared.includes(wanted)) return [wanted]
-  const known = yield* Supervisor.known(backend, ref)
+  const known = yield* supervisor.known(backend, ref)
   if (wanted !== undefined) {
     if (known.includes(wanted)) return [wanted]
     const names = [...new Set([...declared, ...known])].join(", ")
@@ -75,7 +75,7 @@ const chosen = Effect.fnUntraced(function* (backend: Backend, session: Session, 
     )
   }
   const others = known.filter((name) => !declared.includes(name))
-  const seen = yield* Supervisor.status(backend, ref, others)
+  const seen = yield* supervisor.status(backend, ref, others)
   return [...declared, ...others.filter((name) => seen.get(name)?._tag === "running")]
 })
 

@@ -2,6 +2,7 @@
 
 import { Effect } from "effect"
 import { Host } from "../Host.ts"
+import { serviceMarker } from "../internal/supervisor.ts"
 import { Ledger } from "../Ledger.ts"
 import type { OwnerOfOptions } from "../Options.ts"
 import { Ports } from "../Ports.ts"
@@ -10,7 +11,6 @@ import { boxMarker, Processes } from "../Processes.ts"
 import type { OwnerOfResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { keyGeneration } from "../Session.ts"
-import { serviceMarker } from "../Supervisor.ts"
 
 /**
  * Proof is the box's key in the environment the process was started with, and nothing else: not its parents, not its

@@ -12,11 +12,11 @@
  * Nothing is restarted by itself.
  */
 import { Effect } from "effect"
-import * as inBox from "./internal/inBox.ts"
-import { boxMarker } from "./Processes.ts"
-import type { Backend } from "./Provisioners.ts"
-import * as SandboxError from "./SandboxError.ts"
-import type { InstanceRef } from "./Session.ts"
+import { boxMarker } from "../Processes.ts"
+import type { Backend } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { InstanceRef } from "../Session.ts"
+import * as inBox from "./inBox.ts"
 
 /** The environment variable by which the processes of one service are known. */
 export const serviceMarker = "SANDBOX_SERVICE"
