@@ -669,7 +669,7 @@ export const breaks = [
     invariant: "85",
     why: "a hook sees our own variables",
     file: `${core}/internal/hostCommand.ts`,
-    edits: [["([name]) => !isOurs(name)", "() => true"]],
+    edits: [["([name]) => isInherited(name)", "() => true"]],
     tests: system("setup"),
     only: "I-85 hooks have"
   },
@@ -916,7 +916,7 @@ export const breaks = [
     invariant: "96",
     why: "the whole environment of this process goes into a terminal",
     file: `${localSource}/Exec.ts`,
-    edits: [['      !name.startsWith("SANDBOX_") &&\n      name !== "GITHUB_TOKEN" &&\n', ""]],
+    edits: [["Processes.isInherited(name) && ", ""]],
     tests: local("Terminal"),
     only: "I-96 "
   },

@@ -1,5 +1,6 @@
 /** Other processes of this host, found by what stands in their environment: never by name, never by a remembered pid alone. */
 import { Context, Duration, Effect, Schema } from "effect"
+import { repositoryVariables } from "./Git.ts"
 import { Host } from "./Host.ts"
 
 /** The environment variable by which the processes of a box are found, whoever started them. Its value is the box's key. */
@@ -24,6 +25,10 @@ export class Processes extends Context.Service<
     readonly signal: (pid: number, signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
   }
 >()("@org/sandbox-core/Processes") {}
+
+/** Whether commands of a session may have a variable of ours: not what is meant for us alone, nor for git in our directory. */
+export const isInherited = (name: string): boolean =>
+  !name.startsWith("SANDBOX_") && name !== "GITHUB_TOKEN" && !repositoryVariables.includes(name)
 
 /** Processes that do not end, even when killed. */
 export class ProcessesLeft extends Schema.TaggedError<ProcessesLeft>("@org/sandbox-core/ProcessesLeft")(

@@ -100,6 +100,13 @@ export const ports = (setup: Setup): ReadonlyArray<Port> => setup.services.flatM
 export const primary = (setup: Setup): Service | undefined =>
   setup.services.find((service) => service.primary) ?? setup.services.find((service) => service.ports.length > 0)
 
+/** The variable with the password that the primary service wants; none when it wants none. */
+export const passwordEnv = (setup: Setup | null): string | null =>
+  (setup === null ? undefined : primary(setup)?.passwordEnv) ?? null
+
+/** The variable that carries the number of a port. */
+export const portVariable = (name: string): string => `SANDBOX_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_PORT`
+
 /** The address of a session in a web of its own, such as `https://{name}.dev.example.com`. */
 export const webAddress = (
   template: string,

@@ -1,5 +1,4 @@
 /** Running a command in a box: a process group or a terminal of its own on this host, in the box's checkout. */
-import { repositoryVariables } from "@org/sandbox-core/Git"
 import { Host } from "@org/sandbox-core/Host"
 import * as Processes from "@org/sandbox-core/Processes"
 import { boxVariables, type ExecHandle, type ExecRequest, labelNames } from "@org/sandbox-core/Provisioner"
@@ -74,12 +73,9 @@ const environment = Effect.fnUntraced(function* (
   extra: Readonly<Record<string, string>>,
   without: ReadonlyArray<string> = []
 ) {
-  const inherited = Object.entries(yield* LocalHost.environment).filter(
-    ([name]) =>
-      !name.startsWith("SANDBOX_") &&
-      name !== "GITHUB_TOKEN" &&
-      !repositoryVariables.includes(name) &&
-      !without.includes(name)
+  const { environment: own } = yield* Processes.Processes
+  const inherited = Object.entries(yield* own).filter(
+    ([name]) => Processes.isInherited(name) && !without.includes(name)
   )
   return {
     ...Object.fromEntries(inherited),

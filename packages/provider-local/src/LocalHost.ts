@@ -1,13 +1,6 @@
-/** What this provider needs to know of the host and can only learn from Node: the environment, signals. */
+/** What this provider needs to know of the host and can only learn from Node: signals. */
 import { constants } from "node:os"
 import { Effect } from "effect"
-
-/** The environment of this process. */
-export const environment: Effect.Effect<Readonly<Record<string, string>>> = Effect.sync(() =>
-  Object.fromEntries(
-    Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))
-  )
-)
 
 /** The number of a signal, by which a shell reports it as 128 + number; none for a name this system has not. */
 export const signalNumber = (name: string): number | undefined =>

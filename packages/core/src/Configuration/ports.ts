@@ -1,4 +1,6 @@
 /** Which ports of this host a configuration can come to use, and where they would meet. */
+
+import * as Setup from "../Setup.ts"
 import type { Flaw } from "./decode.ts"
 import type { Configuration } from "./File.ts"
 import type { Path } from "./keys.ts"
@@ -27,8 +29,6 @@ export const declared = ({ services, slots }: Pick<Configuration, "services" | "
 /** The port of a slot, before anything is known of who listens there. */
 export const nominal = (port: Pick<Declared, "base">, slot: number, stride: number): number => port.base + slot * stride
 
-const variable = (name: string): string => `SANDBOX_${name.toUpperCase().replaceAll("-", "_")}_PORT`
-
 export const portRules = (
   configuration: Pick<Configuration, "services" | "slots">
 ): { readonly problems: ReadonlyArray<Flaw>; readonly warnings: ReadonlyArray<Flaw> } => {
@@ -42,8 +42,11 @@ export const portRules = (
       problems.push({ path, message: `is too high: slot ${configuration.slots.max} would listen on ${top}` })
     }
     for (const other of ports.slice(0, index)) {
-      if (variable(other.name) === variable(name) && other.name !== name) {
-        problems.push({ path, message: `would be ${variable(name)}, which is the variable of ${other.name} too` })
+      if (Setup.portVariable(other.name) === Setup.portVariable(name) && other.name !== name) {
+        problems.push({
+          path,
+          message: `would be ${Setup.portVariable(name)}, which is the variable of ${other.name} too`
+        })
       }
       if (other.name === name) problems.push({ path, message: `is called ${name}, as another port is` })
       if (other.base === base) problems.push({ path, message: `is ${base}, which is the port of ${other.name} too` })

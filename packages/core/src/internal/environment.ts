@@ -22,9 +22,6 @@ export interface Environment {
   readonly secrets: Variables
 }
 
-/** The variable that carries the number of a port. */
-export const portVariable = (name: string): string => `SANDBOX_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_PORT`
-
 /** What is generated from the session's row. Nothing of it is a secret. */
 export const generated = (row: Session): Variables => {
   const { setup } = row
@@ -46,7 +43,7 @@ const withPort = (number: number | undefined): Variables => (number === undefine
 const variablesOf = (port: Setup.Port, ports: Readonly<Record<string, number>>) => {
   const number = Slots.numberOf(ports, port.name)
   if (number === undefined) return []
-  return [portVariable(port.name), ...port.env].map((name) => [name, String(number)] as const)
+  return [Setup.portVariable(port.name), ...port.env].map((name) => [name, String(number)] as const)
 }
 
 /** What one service has beside the session's environment: its own port as `PORT`, and what its setup says. */

@@ -1,12 +1,7 @@
 /** Programs that run on this host for the user: hooks in a repository. */
 import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { repositoryVariables } from "../Git.ts"
-import { grace, Processes } from "../Processes.ts"
-
-/** Ours, and nobody's business in a hook: the ledger's URL may hold a password. */
-const isOurs = (name: string): boolean =>
-  name.startsWith("SANDBOX_") || name === "GITHUB_TOKEN" || repositoryVariables.includes(name)
+import { grace, isInherited, Processes } from "../Processes.ts"
 
 /** How long the rest of what a command wrote is waited for once it has ended. */
 export const drain = Duration.millis(250)
@@ -23,7 +18,7 @@ export const run = Effect.fnUntraced(function* (options: {
 }) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const { environment } = yield* Processes
-  const inherited = Object.fromEntries(Object.entries(yield* environment).filter(([name]) => !isOurs(name)))
+  const inherited = Object.fromEntries(Object.entries(yield* environment).filter(([name]) => isInherited(name)))
   const [program, ...args] = options.argv
   const handle = yield* spawner.spawn(
     ChildProcess.make(program, args, {

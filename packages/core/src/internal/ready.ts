@@ -5,7 +5,7 @@ import type { Backend } from "../Provisioners.ts"
 import type * as Results from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type InstanceRef, type JsonRecord, type Session } from "../Session.ts"
-import { primary } from "../Setup.ts"
+import { passwordEnv } from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
@@ -66,7 +66,7 @@ export const described = (row: Omit<Session, "state">, readyAt: number) => ({
   slot: row.slot,
   ports: row.ports ?? {},
   endpointUrl: row.endpointUrl,
-  passwordEnv: row.setup === null ? null : (primary(row.setup)?.passwordEnv ?? null),
+  passwordEnv: passwordEnv(row.setup),
   env: { ...row.setup?.env, ...generated(row as Session) },
   name: row.name,
   provider: row.provider,

@@ -186,9 +186,7 @@ export const running = Effect.fnUntraced(function* (backend: Backend, ref: Insta
 })
 
 /** Whether every service of the session is running; `false` says that something is to be repaired. */
-export const allRunning = Effect.fnUntraced(function* (backend: Backend, row: Session) {
-  const names = row.setup?.services.map(({ name }) => name) ?? []
-  if (row.instance === null || names.length === 0) return true
-  const found = yield* supervisor.status(backend, row.instance, names)
-  return [...found.values()].every(({ _tag }) => _tag === "running")
+export const allRunning = Effect.fnUntraced(function* (backend: Backend, { instance, setup }: Session) {
+  if (instance === null || setup === null) return true
+  return (yield* running(backend, instance, setup)).length === setup.services.length
 })

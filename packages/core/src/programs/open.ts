@@ -7,7 +7,7 @@ import { usable } from "../internal/usable.ts"
 import type { OpenOptions } from "../Options.ts"
 import type { OpenResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { primary } from "../Setup.ts"
+import { passwordEnv as passwordOf } from "../Setup.ts"
 
 /**
  * Opens the session's `endpointUrl` in a browser. That none could be opened is a warning, never a failure.
@@ -33,7 +33,7 @@ export const open = Effect.fn("open")(function* (options: OpenOptions) {
     name,
     endpointUrl,
     browserOpened,
-    passwordEnv: (setup === null ? undefined : primary(setup)?.passwordEnv) ?? null,
+    passwordEnv: passwordOf(setup),
     warnings:
       browserOpened || options.print === true
         ? []

@@ -3,7 +3,6 @@ import { Effect, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
 import * as bringUp from "../internal/bringUp.ts"
-import { generated } from "../internal/environment.ts"
 import { recorded } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
 import * as hooks from "../internal/hooks.ts"
@@ -20,9 +19,7 @@ import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Health, type InstanceRef, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
-import { primary } from "../Setup.ts"
 import * as Time from "../Time.ts"
-import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
 
 /**
@@ -247,18 +244,7 @@ const already = (session: Session): ResumeResult => ({
   operationId: null,
   state: session.state,
   already: true,
-  name: session.name,
-  provider: session.provider,
-  branch: session.branch,
-  workBranch: session.workBranch,
-  targetCommitSha: session.commit,
-  worktreePath: session.workspacePath,
-  slot: session.slot,
-  ports: session.ports ?? {},
-  endpointUrl: session.endpointUrl,
-  passwordEnv: session.setup === null ? null : (primary(session.setup)?.passwordEnv ?? null),
+  ...ready.described(session, session.readyAt!),
   envFile: null,
-  env: { ...session.setup?.env, ...generated(session) },
-  readyAt: View.isoOrNull(session.readyAt),
   warnings: []
 })
