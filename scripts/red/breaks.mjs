@@ -425,7 +425,7 @@ export const breaks = [
   {
     invariant: "41",
     why: "gc leaves a dead up where it is",
-    file: `${core}/programs/gc.ts`,
+    file: `${core}/internal/gc/recover.ts`,
     edits: [['        move: yield* held.move("failed"),\n', ""]],
     tests: life,
     only: "I-41 "

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Whether every deliberate break still fits the code: each of its texts occurs exactly once in its file. */
 import { readFileSync } from "node:fs"
-import { breaks } from "./breaks.mjs"
+import { breaks } from "./all.mjs"
 
 const stale = breaks.flatMap(({ edits, file, invariant }) =>
   edits

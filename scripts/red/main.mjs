@@ -19,7 +19,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, join, resolve } from "node:path"
-import { breaks } from "./breaks.mjs"
+import { breaks } from "./all.mjs"
 
 const root = resolve(import.meta.dirname, "../..")
 const copy = mkdtempSync(join(tmpdir(), "sandbox-red-"))

@@ -1,6 +1,6 @@
 /** The claim itself, proven on a scripted program of kind `switch`, and on the operations that exist. */
 import { assert, describe, it } from "@effect/vitest"
-import { destroy, down, gc, list, resume, up } from "@org/sandbox-core"
+import { checkpoint, destroy, down, gc, list, resume, up } from "@org/sandbox-core"
 import * as Claim from "@org/sandbox-core/Claim"
 import type { Ledger } from "@org/sandbox-core/Ledger"
 import * as SandboxError from "@org/sandbox-core/SandboxError"
@@ -279,17 +279,20 @@ for (const database of databases) {
         )
         yield* Deferred.await(stopping)
         const held = yield* row(world, session.id)
-        const made = world.faults.calls.filter(({ op }) => op !== "scope" && op !== "preflight").length
+        const changing = () =>
+          world.faults.calls.filter(({ op }) => !["scope", "preflight", "list"].includes(op)).length
+        const made = changing()
         const others: ReadonlyArray<readonly [string, Effect.Effect<unknown, SandboxError.SandboxError>]> = [
           ["ERR_OPERATION_CONFLICT", down({ session: "work" }).pipe(as(world, { pid: 7 }))],
           ["ERR_OPERATION_CONFLICT", destroy({ session: "work", confirmDataLoss: true }).pipe(as(world, { pid: 7 }))],
           ["ERR_OPERATION_CONFLICT", resume({ session: "work" }).pipe(as(world, { pid: 7 }))],
+          ["ERR_OPERATION_CONFLICT", checkpoint({ session: "work" }).pipe(as(world, { pid: 7 }))],
           ["ERR_NAME_TAKEN", up(upOptions).pipe(as(world, { pid: 7 }))]
         ]
         for (const [code, other] of others) assert.strictEqual((yield* Effect.flip(other)).code, code)
         assert.deepStrictEqual((yield* gc({}).pipe(as(world, { pid: 7 }))).actions, [])
         assert.deepStrictEqual(yield* row(world, session.id), held)
-        assert.strictEqual(world.faults.calls.filter(({ op }) => op !== "scope" && op !== "preflight").length, made)
+        assert.strictEqual(changing(), made)
         yield* Deferred.succeed(open, undefined)
         yield* Fiber.join(holder)
       })

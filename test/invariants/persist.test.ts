@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { down, up } from "@org/sandbox-core"
 import * as SandboxError from "@org/sandbox-core/SandboxError"
 import { Limits } from "@org/sandbox-core/Settings"
-import { Duration, Effect, Layer, type Scope } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { databases, make, repository, type World } from "./world.ts"
 
@@ -32,7 +32,7 @@ for (const database of databases) {
         const result = yield* down({ session: "work" }).pipe(Effect.provide(world.runtime()))
         const row = yield* only(world)
         const { checkpoints, events } = yield* world.ledger.history(row.id)
-        const saved = payload(world.store.files.get(result.checkpoint!.id)!)
+        const saved = payload(world.store.record(result.checkpoint!.id)!)
         assert.strictEqual(checkpoints.length, 1)
         assert.strictEqual(row.persistedAt, checkpoints[0]!.persistedAt)
         assert.strictEqual(result.persistedAt, saved.persisted_at)
@@ -48,7 +48,10 @@ for (const database of databases) {
       (world) =>
         Effect.gen(function* () {
           yield* up(upOptions).pipe(Effect.provide(world.runtime()))
-          const small = Layer.succeed(Limits)({ maxRecordBytes: 256, recentWindow: Duration.days(7) })
+          const small = Layer.effect(
+            Limits,
+            Effect.map(Limits, (limits) => ({ ...limits, maxRecordBytes: 256 }))
+          )
           const error = yield* Effect.flip(
             down({ session: "work" }).pipe(Effect.provide(small), Effect.provide(world.runtime()))
           )

@@ -31,6 +31,8 @@ export interface Details {
   readonly close?: ReadonlyArray<string>
   readonly registered?: ReadonlyArray<string>
   readonly ledger?: string
+  readonly checkpoint?: string
+  readonly problem?: string
   readonly holder?: { readonly session_id: string; readonly state: string; readonly age_s: number }
   readonly claim?: {
     readonly kind: string
@@ -38,6 +40,15 @@ export interface Details {
     readonly since: number
     readonly holder: { readonly pid: number }
   }
+}
+
+export interface Checkpoint {
+  readonly id: string
+  readonly digest: string
+  readonly verified: boolean
+  readonly reason: string
+  readonly head: string | null
+  readonly files: number
 }
 
 /** A session, a result or a failure: the fields of each are there where the output contract has them. */
@@ -63,7 +74,10 @@ export interface Answer {
   readonly healthy: boolean
   readonly claim: Claim | null
   readonly recovery: { readonly command: string; readonly reason: string } | null
-  readonly checkpoint: { readonly id: string; readonly digest: string; readonly verified: boolean } | null
+  readonly checkpoint: Checkpoint | null
+  readonly checkpoints: ReadonlyArray<Checkpoint>
+  readonly before: string | null
+  readonly valid: boolean
   readonly last_error: {
     readonly error_code: string
     readonly cause: string

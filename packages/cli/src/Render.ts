@@ -85,6 +85,23 @@ const condition = ({ exitCode, healthy, listenerPid, wrongOwner }: Results.Servi
   return exitCode === null ? "does not work" : `ended with exit code ${exitCode}`
 }
 
+/** Bytes in the unit that keeps them short: `17 B`, `4.2 MB`. */
+export const size = (bytes: number): string => {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)))
+  return unit === 0 ? `${bytes} B` : `${(bytes / 1000 ** unit).toFixed(1)} ${units[unit]}`
+}
+
+/** What a checkpoint holds. */
+export const contents = ({ files, head }: Results.CheckpointView): string =>
+  head === null ? "the record alone" : `${head.slice(0, 12)}${files === 0 ? "" : ` and ${files} changed`}`
+
+const saved = (checkpoint: Results.CheckpointView): string =>
+  `${checkpoint.persistedAt}, ${contents(checkpoint)}, as ${checkpoint.id}`
+
+const exported = ({ commit, exportedAt, target, to }: Results.ExportView): string =>
+  `${exportedAt}, ${commit.slice(0, 12)} as ${to} to ${target}`
+
 export const session = (view: Results.StatusResult): string =>
   [
     `${view.name}  ${state(view)}`,
@@ -102,8 +119,11 @@ export const session = (view: Results.StatusResult): string =>
       ["health", view.health === null ? null : `${view.health.status}, seen ${view.health.observedAt}`],
       ["created", view.createdAt],
       ["ready", view.readyAt],
+      ["completed", view.completedAt],
       ["stopped", view.stoppedAt],
-      ["saved", view.persistedAt],
+      ["saved", view.checkpoint === null ? view.persistedAt : saved(view.checkpoint)],
+      ["exported", view.lastExport === null ? null : exported(view.lastExport)],
+      ["halts at", view.expiresAt],
       ["destroyed", view.destroyedAt],
       ["last error", view.lastError === null ? null : `${view.lastError.errorCode}: ${view.lastError.cause}`]
     ]),
@@ -142,14 +162,23 @@ export const down = (result: Results.DownResult): string =>
                 ["id", result.sessionId],
                 ["saved", result.persistedAt],
                 ["checkpoint", result.checkpoint.id],
-                ["sha256", result.checkpoint.digest]
+                ["holds", contents(result.checkpoint)],
+                ["size", size(result.checkpoint.bytes)]
               ])
             ]),
         `next: sandbox resume ${result.name}`
       ].join("\n")
 
 export const destroyed = (result: Results.DestroyResult): string =>
-  `${result.name}  destroyed${result.already === true ? " (already)" : result.forgotten === true ? " (its box was given up, not removed)" : ""}`
+  [
+    `${result.name}  destroyed${result.already === true ? " (already)" : result.forgotten === true ? " (its box was given up, not removed)" : ""}`,
+    ...(result.checkpoint === null
+      ? []
+      : [
+          facts([["work kept", saved(result.checkpoint)]]),
+          `next: sandbox up --from-checkpoint ${result.checkpoint.id}`
+        ])
+  ].join("\n")
 
 export const history = (result: Results.HistoryResult): string =>
   [
@@ -185,7 +214,7 @@ export const gc = (result: Results.GcResult): string =>
     : table([
         ["SESSION", "FOUND", "ACTION", "OUTCOME"],
         ...result.actions.map((action) => [
-          action.name,
+          action.name ?? "",
           action.finding,
           action.action,
           action.error === undefined ? action.outcome : `${action.outcome}: ${action.error.cause}`

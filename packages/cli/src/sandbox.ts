@@ -1,8 +1,10 @@
 /** The whole command. */
 import { Command } from "effect/cli"
 import { auth } from "./commands/auth.ts"
+import { checkpoint } from "./commands/checkpoint.ts"
 import { cp } from "./commands/cp.ts"
 import { destroy } from "./commands/destroy.ts"
+import { doctor } from "./commands/doctor.ts"
 import { down } from "./commands/down.ts"
 import { env } from "./commands/env.ts"
 import { exec } from "./commands/exec.ts"
@@ -14,6 +16,7 @@ import { logs } from "./commands/logs.ts"
 import { open } from "./commands/open.ts"
 import { ownerOf } from "./commands/owner-of.ts"
 import { ports } from "./commands/ports.ts"
+import { restore } from "./commands/restore.ts"
 import { resume } from "./commands/resume.ts"
 import { shell } from "./commands/shell.ts"
 import { status } from "./commands/status.ts"
@@ -26,12 +29,13 @@ import { root } from "./root.ts"
 export const sandbox = root.pipe(
   Command.withSubcommands([
     { group: "Life of a session", commands: [up, down, resume, destroy] },
+    { group: "Keeping work", commands: [checkpoint, restore] },
     {
       group: "Looking and working inside",
       commands: [list, status, history, exec, shell, cp, logs, env, ports, open, ownerOf, auth]
     },
     { group: "Configuration", commands: [init, validate, trust] },
-    { group: "Upkeep", commands: [gc, version] }
+    { group: "Upkeep", commands: [gc, doctor, version] }
   ]),
   Command.withExamples([
     { command: "sandbox up . --branch main --provider local", description: "Bring up the repository here" },

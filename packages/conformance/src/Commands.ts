@@ -33,6 +33,10 @@ export interface Commands {
   readonly sizes: Argv
   /** Ends as soon as what it leaves behind, in a process session of its own, has begun to make a file grow without an end. */
   readonly beat: (path: string) => Argv
+  /** Writes the path of every socket of a container engine that can be seen, one a line. */
+  readonly engineSockets: Argv
+  /** Writes the command lines of every process that can be seen, one a line, words apart by blanks. */
+  readonly processes: Argv
 }
 
 const sh = (script: string, ...args: ReadonlyArray<string>): Argv => ["sh", "-c", script, "sh", ...args]
@@ -46,6 +50,21 @@ else
   sh -c "$2" sh "$1" </dev/null >/dev/null 2>&1 &
 fi
 until [ -s "$1" ]; do sleep 0.05; done
+`
+
+const engineSockets = `
+for socket in docker.sock podman/podman.sock containerd/containerd.sock crio/crio.sock buildkit/buildkitd.sock; do
+  for directory in /run /var/run; do
+    if [ -S "$directory/$socket" ]; then echo "$directory/$socket"; fi
+  done
+done
+`
+
+const processes = `
+for process in /proc/[0-9]*; do
+  { tr '\\000' ' ' <"$process/cmdline" && echo; } 2>/dev/null
+done
+exit 0
 `
 
 /** For every box that has `sh` and the usual tools. */
@@ -62,7 +81,9 @@ export const shell: Commands = {
   load: (path) => sh(`cat "$1"`, path),
   wait: (seconds) => sh(`echo up; exec sleep "$1"`, String(seconds)),
   sizes: sh("trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done"),
-  beat: (path) => sh(beat, path)
+  beat: (path) => sh(beat, path),
+  engineSockets: sh(engineSockets),
+  processes: sh(processes)
 }
 
 /** For the boxes of `MemoryProvisioner`. */
@@ -78,5 +99,8 @@ export const memory: Commands = {
   load: (path) => ["cat", path],
   wait: (seconds) => ["wait", String(seconds)],
   sizes: ["sizes"],
-  beat: (path) => ["beat", path]
+  beat: (path) => ["beat", path],
+  // what a memory box can see is nothing: it has no host
+  engineSockets: ["echo", ""],
+  processes: ["echo", ""]
 }

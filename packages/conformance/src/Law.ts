@@ -20,23 +20,30 @@ export const groups = [
   "truth",
   "labels",
   "interruption",
+  "faults",
   "exec",
   "terminal",
+  "endpoint",
   "files",
   "data",
   "workspace",
+  "security",
   "leaks"
 ] as const
 export type Group = (typeof groups)[number]
 
 /** The members of the port that a provider may leave out. */
-export type Capability = "exec" | "files" | "start" | "workspace"
+export type Capability = "endpoint" | "exec" | "files" | "start" | "workspace"
 
-/** Which optional members a provider has, and whether its commands can have a terminal. */
-export type Capabilities = Readonly<Record<Capability | "terminal", boolean>>
+/** What no member tells: whether commands can have a terminal, and whether a box is kept from its host at all. */
+export type Trait = "isolation" | "terminal"
+
+/** What a provider can do. */
+export type Capabilities = Readonly<Record<Capability | Trait, boolean>>
 
 /** Which optional members a provider has. */
 export const membersOf = (provisioner: ProvisionerShape): Readonly<Record<Capability, boolean>> => ({
+  endpoint: provisioner.endpoint !== undefined,
   exec: provisioner.exec !== undefined,
   files: provisioner.files !== undefined,
   start: provisioner.start !== undefined,
@@ -48,14 +55,16 @@ export interface Law {
   /** Unique; a sentence in the present. */
   readonly name: string
   readonly group: Group
-  readonly needs: ReadonlyArray<Capability | "terminal" | "workspaceSource">
+  readonly needs: ReadonlyArray<Capability | Trait | "workspaceSource">
   /** Fails where the law does not hold. What it makes is destroyed when its scope closes. */
   readonly check: Effect.Effect<void, LawBroken | ProvisionerError, Provisioner | LawContext | Scope.Scope>
 }
 
 const absences = {
+  endpoint: "the provider has no endpoint",
   exec: "the provider has no exec",
   files: "the provider has no files",
+  isolation: "the provider isolates nothing, and says so",
   start: "the provider has no start",
   terminal: "the provider gives commands no terminal",
   workspace: "the provider has no workspace",

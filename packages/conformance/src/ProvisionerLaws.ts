@@ -7,12 +7,15 @@
 
 import { Provisioner } from "@org/sandbox-core/Provisioner"
 import { Effect } from "effect"
+import { endpoint } from "./internal/endpoint.ts"
 import { exec } from "./internal/exec.ts"
+import { faults } from "./internal/faults.ts"
 import { files } from "./internal/files.ts"
 import { idempotency } from "./internal/idempotency.ts"
 import { interruption } from "./internal/interruption.ts"
 import { leaks } from "./internal/leaks.ts"
 import { lifecycle } from "./internal/lifecycle.ts"
+import { security } from "./internal/security.ts"
 import { hasTerminal, terminal } from "./internal/terminal.ts"
 import { truth } from "./internal/truth.ts"
 import { workspace } from "./internal/workspace.ts"
@@ -24,16 +27,24 @@ export const laws: ReadonlyArray<Law> = [
   ...idempotency,
   ...truth,
   ...interruption,
+  ...faults,
   ...exec,
   ...terminal,
+  ...endpoint,
   ...files,
   ...workspace,
+  ...security,
   ...leaks
 ]
 
 /** What a provider can do. Asks it for a box, since only a command that wants a terminal learns whether there is one. */
 export const capabilities = Effect.gen(function* () {
-  const members = membersOf(yield* Provisioner)
-  const can: Capabilities = { ...members, terminal: members.exec && (yield* hasTerminal) }
+  const provisioner = yield* Provisioner
+  const members = membersOf(provisioner)
+  const can: Capabilities = {
+    ...members,
+    isolation: provisioner.isolation !== "none",
+    terminal: members.exec && (yield* hasTerminal)
+  }
   return can
 })

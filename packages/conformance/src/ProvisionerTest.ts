@@ -10,7 +10,10 @@ export interface Options<E> extends LawOptions {
   readonly name: string
   /** The provider, built once for the whole suite, with the real clock. */
   readonly layer: Layer.Layer<Provisioner, E>
-  /** What the provider cannot do, as `false`. The suite fails when the provider says otherwise. */
+  /**
+   * What the provider cannot do, as `false`, and `isolation: true` where a box is kept from its host. The suite fails when
+   * the provider says otherwise.
+   */
   readonly capabilities?: Partial<Capabilities> | undefined
 }
 
@@ -22,7 +25,16 @@ export interface Options<E> extends LawOptions {
  */
 export const suite = <E>(options: Options<E>): void => {
   const exec = options.capabilities?.exec ?? true
-  const declared = { exec, files: true, start: true, terminal: exec, workspace: true, ...options.capabilities }
+  const declared: Capabilities = {
+    endpoint: true,
+    exec,
+    files: true,
+    isolation: false,
+    start: true,
+    terminal: exec,
+    workspace: true,
+    ...options.capabilities
+  }
   const has = { ...declared, workspaceSource: options.workspaceSource !== undefined }
   // A law waits for the platform a few times at most; the rest is room for the calls themselves.
   const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "30 seconds")) * 4

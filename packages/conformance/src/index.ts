@@ -1,4 +1,6 @@
 export * as Commands from "./Commands.ts"
+export * as Conformance from "./Conformance.ts"
+export * as Faulted from "./Faulted.ts"
 export * as Faults from "./Faults.ts"
 export * as Law from "./Law.ts"
 export * as ProvisionerLaws from "./ProvisionerLaws.ts"

@@ -20,7 +20,7 @@ import { Cause, Deferred, Effect, Exit, Layer, References, Stream } from "effect
 type Sabotage = (good: Required<ProvisionerShape>, cloud: MemoryProvisioner.MemoryCloud) => ProvisionerShape
 
 const context = Law.LawContext.layer({
-  commands: Commands.memory,
+  commands: { ...Commands.memory, processes: ["processes"] },
   patience: "400 millis",
   workspaceSource: {
     repository: "/repo",
@@ -30,10 +30,28 @@ const context = Law.LawContext.layer({
   }
 })
 
+/** The memory provider with what it leaves out: ports, and boxes that say that they are kept from their host. */
+const complete = (cloud: MemoryProvisioner.MemoryCloud): Required<ProvisionerShape> => {
+  const memory = MemoryProvisioner.make({ cloud }) as Required<ProvisionerShape>
+  const started = new Map<string, Array<string>>()
+  return {
+    ...memory,
+    isolation: "container",
+    hostPorts: true,
+    endpoint: (ref, port) =>
+      cloud.boxes.has(ref.id) ? Effect.succeed(`http://127.0.0.1:${port}`) : refuse("endpoint", "NotFound"),
+    exec: (ref, request) => {
+      const own = started.get(ref.id) ?? []
+      if (request.argv[0] === "processes") return memory.exec(ref, { ...request, argv: ["echo", own.join("\n")] })
+      started.set(ref.id, [...own, request.argv.join(" ")])
+      return memory.exec(ref, request)
+    }
+  }
+}
+
 const verdict = (law: Law.Law, sabotage: Sabotage = (good) => good) => {
   const cloud = MemoryProvisioner.makeCloud()
-  const good = MemoryProvisioner.make({ cloud }) as Required<ProvisionerShape>
-  const provisioner = Layer.succeed(Provisioner, sabotage(good, cloud))
+  const provisioner = Layer.succeed(Provisioner, sabotage(complete(cloud), cloud))
   return law.check.pipe(
     Effect.scoped,
     Effect.provide([provisioner, context]),
@@ -228,6 +246,66 @@ const sabotages: Record<string, Sabotage> = {
   "I-106 an interrupted provision leaves nothing, or a box that its key finds": provisionInTwoSteps,
   "I-106 destroying the key after an interrupted provision leaves nothing": provisionInTwoSteps,
   "I-106 provisioning again after an interruption gives the box of the key": provisionRememberedLate,
+  "I-105 a create whose reply was lost is repeated, and makes no second box": (good) => {
+    let count = 0
+    return { ...good, provision: (intent) => good.provision({ ...intent, key: `${intent.key}-${++count}` }) }
+  },
+  "I-106 a create that never got a reply is removed by its key": (good) => ({
+    ...good,
+    destroy: (target) => (typeof target === "string" ? Effect.void : good.destroy(target))
+  }),
+  "I-103 a stop whose reply was lost is success when it is repeated": (good, cloud) => ({
+    ...good,
+    stop: (ref) =>
+      Effect.suspend(() =>
+        MemoryProvisioner.isRunning(boxOf(cloud, ref)) ? good.stop(ref) : refuse("stop", "Conflict")
+      )
+  }),
+  "I-103 a destroy whose reply was lost is success when it is repeated": (good, cloud) => ({
+    ...good,
+    destroy: (target) =>
+      Effect.suspend(() =>
+        typeof target === "string" || cloud.boxes.has(target.id) ? good.destroy(target) : refuse("destroy", "NotFound")
+      )
+  }),
+  "a start whose reply was lost is success when it is repeated": (good, cloud) => ({
+    ...good,
+    start: (ref) =>
+      Effect.suspend(() =>
+        MemoryProvisioner.isRunning(boxOf(cloud, ref)) ? refuse("start", "Conflict") : good.start(ref)
+      )
+  }),
+  "a checkout whose reply was lost is there once when it is asked for again": (good, cloud) => ({
+    ...good,
+    workspace: {
+      ...good.workspace,
+      attach: (ref, source) =>
+        Effect.suspend(() =>
+          boxOf(cloud, ref).workspace === undefined
+            ? good.workspace.attach(ref, source)
+            : refuse("workspace.attach", "Conflict")
+        )
+    }
+  }),
+  "I-104 a box that cannot be reached is unknown, and there as before once it can be": (good) => ({
+    ...good,
+    find: () => Effect.succeed({ _tag: "absent" })
+  }),
+  "I-104 a list that cannot be had is a failure, and holds every box once it can be": (good) => {
+    const forgotten = new Set<string>()
+    return {
+      ...good,
+      list: (ledgerId) =>
+        good.list(ledgerId).pipe(
+          Stream.filter(({ ref }) => !forgotten.has(ref.key)),
+          Stream.tap(({ ref }) => Effect.sync(() => forgotten.add(ref.key)))
+        )
+    }
+  },
+  "I-104 a box of another place is unknown, is not touched from here, and is there in its own": (good) => {
+    let count = 0
+    return { ...good, scope: Effect.sync(() => `place ${++count}`) }
+  },
   "an exit code arrives exactly": execWith({
     handle: (handle) => ({ ...handle, exit: Effect.map(handle.exit, ({ code }) => ({ code: Math.min(code, 1) })) })
   }),
@@ -307,6 +385,16 @@ const sabotages: Record<string, Sabotage> = {
   }),
   "killing a command in a terminal ends it with everything it started, and says by which signal": execWith({
     handle: (handle) => ({ ...handle, kill: () => Effect.void })
+  }),
+  "a port of a box has a URL of its own without a path, which is that port of this host where boxes share them": (
+    good
+  ) => ({
+    ...good,
+    endpoint: (_, port) => Effect.succeed(`http://127.0.0.1:${port + 1}`)
+  }),
+  "a port of a box that is gone is refused as NotFound": (good) => ({
+    ...good,
+    endpoint: (_, port) => Effect.succeed(`http://127.0.0.1:${port}`)
   }),
   "a tree comes back as it was written: names, permissions, links, empty directories": (good, cloud) => ({
     ...good,
@@ -404,6 +492,24 @@ const sabotages: Record<string, Sabotage> = {
         boxOf(cloud, ref)?.workspace === undefined ? refuse("workspace.detach", "NotFound") : good.workspace.detach(ref)
     }
   }),
+  "a box does not see the socket of an engine that makes boxes": (good) => ({
+    ...good,
+    exec: (ref, request) =>
+      good.exec(ref, {
+        ...request,
+        argv: request.argv === Commands.memory.engineSockets ? ["echo", "/run/docker.sock"] : request.argv
+      })
+  }),
+  "a box sees its own processes and none of another box": (good) => {
+    let first: InstanceRef | undefined
+    return {
+      ...good,
+      exec: (ref, request) => {
+        first ??= ref
+        return good.exec(request.argv[0] === "processes" ? first : ref, request)
+      }
+    }
+  },
   "nothing is left when every box has been destroyed": (good) => ({
     ...good,
     destroy: (target) => (typeof target === "string" ? good.destroy(target) : Effect.void)
@@ -442,8 +548,16 @@ describe("ProvisionerLaws.capabilities", () => {
   it.live("says what a provider can do, a terminal being what a command is given", () =>
     Effect.gen(function* () {
       const cloud = MemoryProvisioner.makeCloud()
-      const good = MemoryProvisioner.make({ cloud }) as Required<ProvisionerShape>
-      const all = { exec: true, files: true, start: true, terminal: true, workspace: true }
+      const good = complete(cloud)
+      const all = {
+        endpoint: true,
+        exec: true,
+        files: true,
+        isolation: true,
+        start: true,
+        terminal: true,
+        workspace: true
+      }
       const of = (provisioner: ProvisionerShape) =>
         capabilities.pipe(Effect.scoped, Effect.provide([Layer.succeed(Provisioner, provisioner), context]))
       assert.deepStrictEqual(yield* of(good), all)
@@ -452,8 +566,9 @@ describe("ProvisionerLaws.capabilities", () => {
         exec: (ref, request) => (request.tty === undefined ? good.exec(ref, request) : refuse("exec", "Unsupported"))
       }
       assert.deepStrictEqual(yield* of(refusing), { ...all, terminal: false })
-      const { exec: _, files: __, ...bare } = good
-      assert.deepStrictEqual(yield* of(bare), { ...all, exec: false, files: false, terminal: false })
+      const { endpoint: _, exec: __, files: ___, ...bare } = good
+      const little = { ...all, endpoint: false, exec: false, files: false, isolation: false, terminal: false }
+      assert.deepStrictEqual(yield* of({ ...bare, isolation: "none" }), little)
       const failing: ProvisionerShape = { ...good, exec: () => refuse("exec", "Unreachable") }
       assert.isTrue(Exit.isFailure(yield* Effect.exit(of(failing))))
       assert.strictEqual(cloud.boxes.size, 0)
@@ -464,11 +579,24 @@ describe("ProvisionerLaws.capabilities", () => {
 describe("Law.skipReason", () => {
   it("names what is missing, and nothing when nothing is", () => {
     const law = laws.find(({ needs }) => needs.includes("workspaceSource"))!
-    const can = { exec: true, files: true, start: true, terminal: true, workspace: true }
+    const can = {
+      endpoint: true,
+      exec: true,
+      files: true,
+      isolation: true,
+      start: true,
+      terminal: true,
+      workspace: true
+    }
     const has = { ...can, workspaceSource: true }
     assert.isUndefined(Law.skipReason(law, has))
     assert.strictEqual(Law.skipReason(law, { ...has, workspace: false }), "the provider has no workspace")
     assert.strictEqual(Law.skipReason(law, { ...has, workspaceSource: false }), "no workspaceSource was given")
+    const security = laws.find(({ group }) => group === "security")!
+    assert.strictEqual(
+      Law.skipReason(security, { ...has, isolation: false }),
+      "the provider isolates nothing, and says so"
+    )
     const terminal = laws.find(({ group }) => group === "terminal")!
     assert.strictEqual(Law.skipReason(terminal, { ...has, terminal: false }), "the provider gives commands no terminal")
     assert.strictEqual(Law.skipReason(terminal, { ...has, exec: false }), "the provider has no exec")

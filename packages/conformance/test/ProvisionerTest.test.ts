@@ -14,6 +14,7 @@ const workspaceSource = {
 ProvisionerTest.suite({
   name: "memory",
   layer: MemoryProvisioner.layer({ cloud: MemoryProvisioner.makeCloud() }),
+  capabilities: { endpoint: false },
   commands: Commands.memory,
   workspaceSource
 })
@@ -21,7 +22,7 @@ ProvisionerTest.suite({
 ProvisionerTest.suite({
   name: "memory, where a halt is terminal",
   layer: MemoryProvisioner.layer({ cloud: MemoryProvisioner.makeCloud(), haltIsTerminal: true }),
-  capabilities: { start: false },
+  capabilities: { endpoint: false, start: false },
   commands: Commands.memory,
   workspaceSource
 })
@@ -31,7 +32,7 @@ const { exec: _, files: __, workspace: ___, ...bare } = MemoryProvisioner.make({
 ProvisionerTest.suite({
   name: "memory, without exec, files and workspace",
   layer: Layer.succeed(Provisioner, bare),
-  capabilities: { exec: false, files: false, workspace: false }
+  capabilities: { endpoint: false, exec: false, files: false, workspace: false }
 })
 
 const all = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
@@ -53,6 +54,6 @@ ProvisionerTest.suite({
             })
           )
   }),
-  capabilities: { terminal: false },
+  capabilities: { endpoint: false, terminal: false },
   commands: Commands.memory
 })

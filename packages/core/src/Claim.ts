@@ -100,6 +100,8 @@ export interface ClaimOptions {
   readonly enter?: ((row: Session, prior: Prior | null) => Lifecycle.State | undefined) | undefined
   /** Take over a live claim. */
   readonly force?: boolean | undefined
+  /** The branch that the session is exported to: nothing else moves it meanwhile, whatever is forced. */
+  readonly exporting?: string | undefined
 }
 
 /** A fresh claim for this process. */
@@ -126,7 +128,7 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
       : false
   if (status === "live" && !force) return yield* conflict(session, kind, operation.id)
   if (!options.from.includes(session.state) && !reenters) return yield* conflict(session, kind, operation.id)
-  yield* refuseDuringExport(session, operation.id)
+  yield* refuseDuringExport(session, kind, operation.id)
 
   const prior = priorOf(session)
   const target = options.enter?.(session, prior)
@@ -134,7 +136,7 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
     target === undefined || target === session.state
       ? undefined
       : Lifecycle.move({ from: session.state, to: target, by: kind, prior: prior?.state })
-  const claim = yield* request(kind, prior)
+  const claim: ClaimRequest = { ...(yield* request(kind, prior)), exporting: options.exporting }
   const acquire = ledger.acquire({ observed: session, move, claim, operation, force }).pipe(
     Effect.catchTags({
       ClaimConflict: (lost) => conflict(lost.current, kind, operation.id),
@@ -249,7 +251,13 @@ const hold = Effect.fnUntraced(function* (
   const leaseUntil = yield* Ref.make(row.claim!.leaseUntil)
   const renew = Effect.gen(function* () {
     const now = yield* Time.millis
-    yield* ledger.renew({ sessionId: row.id, token: claim.token, lease: claim.lease })
+    yield* ledger.renew({
+      sessionId: row.id,
+      token: claim.token,
+      operationId,
+      lease: claim.lease,
+      exporting: claim.exporting
+    })
     yield* Ref.set(leaseUntil, now + claim.lease)
   })
 

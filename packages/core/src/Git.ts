@@ -6,6 +6,7 @@ import {
   Context,
   Duration,
   Effect,
+  Fiber,
   FileSystem,
   Option,
   type PlatformError,
@@ -47,6 +48,8 @@ export interface GitOptions {
   /** The command talks to a remote, and may be given `GitCredentials`. */
   readonly remote?: boolean | undefined
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
+  /** What the command reads; nothing, when absent. */
+  readonly stdin?: Stream.Stream<Uint8Array> | undefined
 }
 
 export type GitServices = ChildProcessSpawner.ChildProcessSpawner | FileSystem.FileSystem
@@ -64,20 +67,24 @@ export const GitCredentials = Context.Reference<Option.Option<Redacted.Redacted<
   { defaultValue: () => Option.none() }
 )
 
+const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, options: GitOptions) {
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const credentials = options.remote === true ? yield* askpass : {}
+  return yield* spawner.spawn(
+    ChildProcess.make("git", [...(options.cwd === undefined ? [] : ["-C", options.cwd]), ...args], {
+      cwd: "/",
+      env: { ...environment, ...credentials, ...options.env },
+      extendEnv: true,
+      stdin: options.stdin ?? "ignore",
+      forceKillAfter: "2 seconds"
+    })
+  )
+})
+
 /** Runs a command, `args[0]` being the subcommand, and answers whatever its exit code is. */
 export const run = Effect.fnUntraced(
   function* (args: ReadonlyArray<string>, options: GitOptions = {}) {
-    const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-    const credentials = options.remote === true ? yield* askpass : {}
-    const handle = yield* spawner.spawn(
-      ChildProcess.make("git", [...(options.cwd === undefined ? [] : ["-C", options.cwd]), ...args], {
-        cwd: "/",
-        env: { ...environment, ...credentials, ...options.env },
-        extendEnv: true,
-        stdin: "ignore",
-        forceKillAfter: "2 seconds"
-      })
-    )
+    const handle = yield* start(args, options)
     const [stdout, stderr, code] = yield* Effect.all(
       [Stream.mkString(Stream.decodeText(handle.stdout)), tail(handle.stderr), handle.exitCode],
       { concurrency: "unbounded" }
@@ -94,6 +101,29 @@ export const run = Effect.fnUntraced(
       })
     )
 )
+
+/**
+ * The standard output of a command as it comes, for what is large or no text; `timeout` does not bound it.
+ *
+ * Ends with the error of the command when its exit code is none of `codes`.
+ */
+export const stream = (
+  args: ReadonlyArray<string>,
+  options: GitOptions = {},
+  codes: ReadonlyArray<number> = [0]
+): Stream.Stream<Uint8Array, GitError, GitServices> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const handle = yield* start(args, options)
+      const said = yield* Effect.forkScoped(tail(handle.stderr))
+      const ended = Effect.gen(function* () {
+        const code = Number(yield* handle.exitCode)
+        const stderr = yield* Fiber.join(said)
+        if (!codes.includes(code)) return yield* failure(args, { code, stdout: "", stderr })
+      })
+      return Stream.concat(handle.stdout, Stream.fromEffectDrain(ended))
+    })
+  ).pipe(Stream.mapError((error) => (error instanceof GitError ? error : fromPlatform(args, error))))
 
 /** Runs a command that must succeed, and answers its standard output. */
 export const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, options: GitOptions = {}) {

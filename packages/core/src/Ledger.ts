@@ -74,6 +74,8 @@ export interface ClaimRequest {
   /** Milliseconds from now until the claim may be taken over, unless renewed. */
   readonly lease: number
   readonly prior: Prior | null
+  /** Taken with the claim, kept with it, and dropped with it: the branch that the session is being exported to. */
+  readonly exporting?: string | undefined
 }
 
 /** Where a slot is wanted, and how many there are: the lowest free one is given. */
@@ -91,6 +93,8 @@ export interface NewSession {
   readonly repository: string
   readonly branch: string | null
   readonly setup: Session["setup"]
+  /** Milliseconds since the epoch; never, when none. */
+  readonly expiresAt?: number | null | undefined
 }
 
 export interface Reservation {
@@ -128,6 +132,8 @@ export interface Change {
   /** New or changed orphans, by id. */
   readonly orphans?: ReadonlyArray<Orphan> | undefined
   readonly checkpoint?: Checkpoint | undefined
+  /** Ids of checkpoints of this session that are no more. */
+  readonly removedCheckpoints?: ReadonlyArray<string> | undefined
   /** A slot for a session that has none. */
   readonly slot?: SlotRequest | undefined
   /** How the holder's operation ended. */
@@ -135,7 +141,7 @@ export interface Change {
     | { readonly status: "succeeded"; readonly result: Operation["result"] }
     | { readonly status: "failed"; readonly error: RecordedError }
     | undefined
-  /** Drop the claim with this very commit. */
+  /** Drop the claim, and the export lock that was taken with it, with this very commit. */
   readonly release?: boolean | undefined
 }
 
@@ -196,6 +202,8 @@ export class Ledger extends Context.Service<
       readonly verb: string
       readonly clientRequestId: string
     }) => Effect.Effect<Option.Option<Operation>, SandboxError>
+    /** A checkpoint by its id, or by a prefix that no other has; of whatever session. */
+    readonly checkpoint: (id: string) => Effect.Effect<Option.Option<Checkpoint>, SandboxError>
     /** Intents that may still have a box: status `open`, of every session. */
     readonly openIntents: Effect.Effect<Records<Intent>, SandboxError>
     /** Orphans that nobody resolved yet, of every session. */
@@ -209,11 +217,13 @@ export class Ledger extends Context.Service<
     ) => Effect.Effect<Session, NameTaken | SlotsExhausted | RequestKnown | SandboxError>
     /** Takes the claim of a session if the row is still as observed; records the operation in the same commit. */
     readonly acquire: (acquisition: Acquisition) => Effect.Effect<Session, ClaimConflict | RequestKnown | SandboxError>
-    /** Extends the lease. Touches nothing else, not even the version. */
+    /** Extends the lease, and that of the export lock. Touches nothing else, not even the version. */
     readonly renew: (claim: {
       readonly sessionId: string
       readonly token: string
+      readonly operationId: string
       readonly lease: number
+      readonly exporting?: string | undefined
     }) => Effect.Effect<void, ClaimLost | SandboxError>
     /** Writes for the holder of the claim, fenced by its token. Ports that are set replace those the session had. */
     readonly commit: (write: {
@@ -222,6 +232,11 @@ export class Ledger extends Context.Service<
       readonly operationId: string
       readonly change: Change
     }) => Effect.Effect<Session, ClaimLost | SlotsExhausted | PortTaken | SandboxError>
+    /**
+     * Forgets a session with everything recorded about it. `false`, and nothing done, unless it is destroyed and as observed,
+     * without a claim, an open intent or orphan, or a checkpoint.
+     */
+    readonly purge: (observed: Session) => Effect.Effect<boolean, SandboxError>
   }
 >()("@org/sandbox-core/Ledger") {}
 

@@ -92,6 +92,23 @@ export interface SlotOptions {
   readonly strict?: boolean
 }
 
+/** What is kept of a session's work, and how long a session that is completed. */
+export interface KeepingOptions {
+  /**
+   * `on_down`, when absent: halting saves the work. `manual`: only `checkpoint` does, and halting saves the session's record
+   * alone.
+   */
+  readonly checkpoint?: "on_down" | "manual"
+  /** Files that git ignores and checkpoints take along all the same: patterns as in `.gitignore`. */
+  readonly include?: ReadonlyArray<string>
+  /** Destroy the session some time after it was completed, once all of it is saved; `true` when absent. */
+  readonly autoTeardown?: boolean
+  /** Minutes from completion until then; 60 when absent. */
+  readonly completedRetentionMins?: number
+  /** What the name of an export's branch starts with, unless the branch is given; `sandbox/` when absent. */
+  readonly exportBranchPrefix?: string
+}
+
 /**
  * What a session runs beside its checkout. It is recorded with the session, so that later operations need no
  * configuration, and it is no part of what makes two requests the same.
@@ -105,6 +122,7 @@ export interface SetupOptions {
   readonly inheritEnv?: ReadonlyArray<InheritOptions>
   readonly secrets?: ReadonlyArray<SecretOptions>
   readonly slots?: SlotOptions
+  readonly keeping?: KeepingOptions
   /**
    * What `endpointUrl` is made of where the primary service's own address is not what people open: a web address in which
    * `{port}`, `{name}` and `{slot}` are filled in.
@@ -113,8 +131,12 @@ export interface SetupOptions {
 }
 
 export interface UpOptions extends RequestOptions {
-  /** A path of or in a repository on this host, or a URL. */
-  readonly repository: string
+  /** A path of or in a repository on this host, or a URL. That of `fromCheckpoint`, when absent. */
+  readonly repository?: string | undefined
+  /** Start with the work of a checkpoint: its id, or a prefix that no other has. */
+  readonly fromCheckpoint?: string | undefined
+  /** Milliseconds from now until `gc` halts the session; for ever, when absent. */
+  readonly ttl?: number | undefined
   /** Must exist, or be created from `base`. The repository's default branch, when absent. */
   readonly branch?: string | undefined
   /** A branch, tag or commit that a new `branch` starts at. */
@@ -181,7 +203,10 @@ export interface DestroyOptions extends RequestOptions {
 export interface ResumeOptions extends RequestOptions {
   /** A session id, a unique prefix of one, or a name. */
   readonly session: string
-  /** Resume although the last record of the session was never saved. */
+  /**
+   * Resume although the last save of the session failed, or cannot be used any more: with what the box still holds or, where
+   * there is none, from the branch.
+   */
   readonly force?: boolean | undefined
 }
 
@@ -206,11 +231,82 @@ export interface HistoryOptions {
   readonly session: string
 }
 
+export interface CheckpointOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+}
+
+export interface CheckpointsOptions {
+  /** A session id, a unique prefix of one, or a name; of a destroyed one too. */
+  readonly session: string
+}
+
+export interface VerifyCheckpointOptions {
+  /** A session id, a unique prefix of one, or a name; of a destroyed one too. */
+  readonly session: string
+  /** A checkpoint's id, or a prefix that no other has; every one of the session's, when absent. */
+  readonly checkpoint?: string | undefined
+}
+
+export interface RemoveCheckpointOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name; of a destroyed one too. */
+  readonly session: string
+  /** A checkpoint's id, or a prefix that no other has. */
+  readonly checkpoint: string
+  /** Remove the last verified one although the session's box is gone, so that its work is nowhere else. */
+  readonly confirmDataLoss?: boolean | undefined
+}
+
+export interface RestoreOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** A checkpoint's id, or a prefix that no other has; the session's last one with work, when absent. */
+  readonly checkpoint?: string | undefined
+  /** Go on although what the checkout holds now cannot be saved first. */
+  readonly confirmDataLoss?: boolean | undefined
+}
+
+export interface ExportOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** `branch`, when absent: push to a branch of the session's repository. Otherwise files on this host are written. */
+  readonly to?: "branch" | "patch" | "bundle" | undefined
+  /** The branch to push to, or the one that a bundle names; `<prefix><session name>`, when absent. */
+  readonly branch?: string | undefined
+  /** The message of the commit that holds what is not committed; one that names the session, when absent. */
+  readonly message?: string | undefined
+  /** The directory that files are written to; one of the session's below the state directory, when absent. */
+  readonly output?: string | undefined
+  /** Replace a branch that has other work, as long as nobody changes it in the same moment. Never overrides another export. */
+  readonly force?: boolean | undefined
+}
+
+export interface CompleteOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** Whether the session is destroyed some time after; as it was set up, when absent. */
+  readonly autoTeardown?: boolean | undefined
+}
+
+export interface ExtendOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** Milliseconds from now until `gc` halts the session; none: never. */
+  readonly ttl: number | null
+}
+
 export interface GcOptions {
   /** Say what would be done, and do nothing. */
   readonly dryRun?: boolean | undefined
+  /** Only these kinds of work; all of them, when absent. */
+  readonly only?: ReadonlyArray<"recover" | "orphans" | "retention"> | undefined
   /** Leave alone what was touched within this many milliseconds. */
   readonly olderThan?: number | undefined
+}
+
+export interface DoctorOptions {
+  /** Read every checkpoint whole, instead of the manifest of each session's newest one. */
+  readonly deep?: boolean | undefined
 }
 
 export interface OpenOptions {

@@ -57,9 +57,13 @@ export interface SessionView {
   readonly endpointUrl: string | null
   readonly generation: number
   readonly lastError: ErrorView | null
+  readonly lastExport: ExportView | null
+  /** When `gc` halts the session; never, when none. */
+  readonly expiresAt: string | null
   readonly createdAt: string
   readonly updatedAt: string
   readonly readyAt: string | null
+  readonly completedAt: string | null
   readonly stoppedAt: string | null
   readonly persistedAt: string | null
   readonly destroyedAt: string | null
@@ -111,8 +115,126 @@ export interface CheckpointView {
   readonly digest: string
   readonly bytes: number
   readonly verified: boolean
+  /** `down` also for what `destroy` saves. */
+  readonly reason: "down" | "request" | "restore" | "complete"
+  /** The commit that was checked out; none for a checkpoint of the session's record alone. */
+  readonly head: string | null
+  /** Files, links and directories that are in no commit. */
+  readonly files: number
   /** How many transitions compaction dropped. */
   readonly compacted: number
+  readonly persistedAt: string
+}
+
+export interface CheckpointResult extends OperationResult {
+  readonly name: string
+  readonly checkpoint: CheckpointView
+  readonly replayed?: true
+}
+
+export interface CheckpointsResult {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  /** Oldest first. */
+  readonly checkpoints: ReadonlyArray<CheckpointView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** What looking at a checkpoint came to. */
+export interface VerificationView {
+  readonly id: string
+  readonly valid: boolean
+  /** Why it cannot be used; none when it can. */
+  readonly problem: string | null
+  /** How much was read and compared. */
+  readonly objects: number
+  readonly bytes: number
+}
+
+export interface VerifyCheckpointResult {
+  readonly sessionId: string
+  readonly name: string
+  /** Whether every one that was looked at can be used. */
+  readonly valid: boolean
+  readonly checkpoints: ReadonlyArray<VerificationView>
+  readonly warnings: ReadonlyArray<string>
+}
+
+export interface RemoveCheckpointResult extends OperationResult {
+  readonly name: string
+  readonly checkpoint: string
+  readonly already?: true
+  readonly replayed?: true
+}
+
+export interface RestoreResult extends ResumeResult {
+  readonly checkpoint: string
+  /** The checkpoint that has what the checkout held before; none when it held nothing. */
+  readonly before: string | null
+}
+
+export interface ExportView {
+  readonly to: "branch" | "patch" | "bundle"
+  readonly branch: string
+  readonly commit: string
+  /** The repository that was pushed to, or the file or directory that was written. */
+  readonly target: string
+  readonly exportedAt: string
+}
+
+export interface ExportResult extends OperationResult, ExportView {
+  readonly name: string
+  /** Whether work that was not committed is in `commit`, as a commit of its own. */
+  readonly uncommitted: boolean
+  /** A bundle of the exported work on this host, kept whatever becomes of the target. */
+  readonly artifact: string | null
+  /** This commit was exported there before; nothing was done now. */
+  readonly already?: true
+  /** Whether the session was destroyed because it is completed, saved and exported. */
+  readonly autoTeardown: AutoTeardownView
+  readonly replayed?: true
+}
+
+/** Whether a completed session was destroyed by itself, and if not, what kept it. */
+export interface AutoTeardownView {
+  readonly destroyed: boolean
+  readonly reason: string
+}
+
+export interface CompleteResult extends OperationResult {
+  readonly name: string
+  readonly already?: true
+  readonly completedAt: string
+  readonly checkpoint: CheckpointView | null
+  readonly autoTeardown: AutoTeardownView
+  readonly replayed?: true
+}
+
+export interface ExtendResult extends OperationResult {
+  readonly name: string
+  /** When `gc` halts the session; never, when none. */
+  readonly expiresAt: string | null
+  readonly replayed?: true
+}
+
+/** Something that `doctor` looked at. */
+export interface DiagnosisView {
+  /** What was looked at: `git`, `ledger`, `provider local`, `session app-main`. */
+  readonly about: string
+  readonly status: "ok" | "warning" | "problem"
+  readonly finding: string
+  /** What to do about it, as a command where there is one; none when it is in order. */
+  readonly nextStep: string | null
+}
+
+export interface DoctorResult {
+  /** No problem was found; warnings may have been. */
+  readonly healthy: boolean
+  readonly diagnoses: ReadonlyArray<DiagnosisView>
+  /** What `gc` would do now. */
+  readonly actions: ReadonlyArray<GcAction>
+  readonly warnings: ReadonlyArray<string>
 }
 
 export interface DownResult extends OperationResult {
@@ -130,6 +252,8 @@ export interface DestroyResult extends OperationResult {
   readonly name: string
   readonly already?: true
   readonly destroyedAt: string | null
+  /** What is kept of its work for a while: `up` can begin with it. */
+  readonly checkpoint: CheckpointView | null
   /** The box was given up, not removed: it may still exist. */
   readonly forgotten?: true
   readonly replayed?: true
@@ -208,10 +332,21 @@ export interface HistoryResult {
 
 /** One thing that `gc` found, and what it does about it. */
 export interface GcAction {
-  readonly sessionId: string
-  readonly name: string
+  /** None for what belongs to no session of this ledger. */
+  readonly sessionId: string | null
+  readonly name: string | null
   readonly finding: string
-  readonly action: "recover" | "destroy_box" | "close_intent" | "drop_claim" | "report"
+  readonly action:
+    | "recover"
+    | "destroy_box"
+    | "close_intent"
+    | "drop_claim"
+    | "halt"
+    | "destroy"
+    | "remove_checkpoint"
+    | "purge"
+    | "sweep"
+    | "report"
   /** `planned` in a dry run. */
   readonly outcome: "planned" | "done" | "failed" | "skipped"
   readonly error?: ErrorView

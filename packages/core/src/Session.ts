@@ -81,6 +81,23 @@ export class ExportLock extends Schema.Class<ExportLock>("@org/sandbox-core/Expo
   leaseUntil: Schema.Int
 }) {}
 
+/** How work leaves a session: pushed to a branch of its repository, or written to files of this host. */
+export const ExportKind = Schema.Literals(["branch", "patch", "bundle"])
+export type ExportKind = typeof ExportKind.Type
+
+/** An export that succeeded. */
+export class Exported extends Schema.Class<Exported>("@org/sandbox-core/Exported")({
+  operationId: Schema.String,
+  to: ExportKind,
+  /** The branch that was pushed to, or that a bundle names. */
+  branch: Schema.String,
+  /** What was exported, work that was not committed included. */
+  commit: Schema.String,
+  /** The repository that was pushed to, or the file or directory that was written. */
+  target: Schema.String,
+  exportedAt: Schema.Int
+}) {}
+
 /** A failure as it is kept in a record. */
 export class RecordedError extends Schema.Class<RecordedError>("@org/sandbox-core/RecordedError")({
   code: Schema.String,
@@ -140,10 +157,15 @@ export class Session extends Schema.Class<Session>("@org/sandbox-core/Session")(
   /** Where the primary service answers. */
   endpointUrl: Schema.NullOr(Schema.String),
   lastError: Schema.NullOr(RecordedError),
+  /** The checkpoint that the checkout is to be made of and is not yet; whoever brings the session up goes on with it. */
+  restoreFrom: Schema.NullOr(Schema.String),
+  lastExport: Schema.NullOr(Exported),
   expiresAt: Schema.NullOr(Schema.Int),
   createdAt: Schema.Int,
   updatedAt: Schema.Int,
   readyAt: Schema.NullOr(Schema.Int),
+  /** When the work was said to be done; none while it is not. */
+  completedAt: Schema.NullOr(Schema.Int),
   stoppedAt: Schema.NullOr(Schema.Int),
   persistedAt: Schema.NullOr(Schema.Int),
   destroyedAt: Schema.NullOr(Schema.Int)
@@ -215,14 +237,26 @@ export class Orphan extends Schema.Class<Orphan>("@org/sandbox-core/Orphan")({
   resolvedAt: Schema.NullOr(Schema.Int)
 }) {}
 
-/** A durable copy of a session's record that was read back and compared. */
+/** What a checkpoint was made for. */
+export const CheckpointReason = Schema.Literals(["down", "request", "restore", "complete"])
+export type CheckpointReason = typeof CheckpointReason.Type
+
+/** A durable copy of a session that was read back and compared: its record and, where they can be seen, its files. */
 export class Checkpoint extends Schema.Class<Checkpoint>("@org/sandbox-core/Checkpoint")({
   id: Schema.String,
   sessionId: Schema.String,
-  /** SHA-256 of the stored bytes, hexadecimal. */
+  /** SHA-256 of the manifest, which has the digest of everything else; hexadecimal. */
   digest: Schema.String,
+  /** Of the manifest and of all that it refers to. */
   bytes: Schema.Int,
   verified: Schema.Boolean,
+  reason: CheckpointReason,
+  /** The commit that was checked out; none for a checkpoint of the record alone. */
+  head: Schema.NullOr(Schema.String),
+  /** SHA-256 that two checkouts share when they hold the same work; none for a checkpoint of the record alone. */
+  fingerprint: Schema.NullOr(Schema.String),
+  /** Files, links and directories that are in no commit. */
+  files: Schema.Int,
   /** How many transitions compaction dropped; 0 when the record is whole. */
   compacted: Schema.Int,
   persistedAt: Schema.Int

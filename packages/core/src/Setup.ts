@@ -72,6 +72,21 @@ export const Slots = Schema.Struct({
   strict: Schema.Boolean.pipe(withDefault(false))
 })
 
+/** What is kept of the session's work, and how long the session itself. */
+export const Keeping = Schema.Struct({
+  /** `on_down`: halting saves the work. `manual`: only what was asked for is saved, and halting saves the record. */
+  checkpoint: Schema.Literals(["on_down", "manual"]).pipe(withDefault<"on_down" | "manual">("on_down")),
+  /** Files that git ignores and checkpoints take along all the same: patterns as in `.gitignore`. */
+  include: Schema.Array(Schema.String).pipe(withDefault<ReadonlyArray<string>>([])),
+  /** Destroy the session some time after it was completed, once all of it is saved. */
+  autoTeardown: Schema.Boolean.pipe(withDefault(true)),
+  /** Minutes from completion until then. */
+  completedRetentionMins: Schema.Finite.pipe(withDefault(60)),
+  /** What the name of an export's branch starts with, unless the branch is given. */
+  exportBranchPrefix: Schema.String.pipe(withDefault("sandbox/"))
+})
+export type Keeping = typeof Keeping.Type
+
 export const Setup = Schema.Struct({
   services: Schema.Array(Service).pipe(withDefault<ReadonlyArray<typeof Service.Encoded>>([])),
   hooks: Hooks.pipe(withDefault({})),
@@ -79,6 +94,7 @@ export const Setup = Schema.Struct({
   inheritEnv: Schema.Array(Inherit).pipe(withDefault<ReadonlyArray<typeof Inherit.Encoded>>([])),
   secrets: Schema.Array(Secret).pipe(withDefault<ReadonlyArray<typeof Secret.Encoded>>([])),
   slots: Slots.pipe(withDefault({})),
+  keeping: Keeping.pipe(withDefault({})),
   /** `{port}`, `{name}` and `{slot}` are filled in. */
   webBaseUrl: Schema.optionalKey(Schema.String),
   /** Take over the worktree that has the branch already. */
@@ -92,6 +108,11 @@ export type Setup = typeof Setup.Type
 
 /** A setup with its defaults. What callers may write and what is decoded here are the same, or this does not compile. */
 export const from = (options: Options.SetupOptions): Setup => Schema.decodeSync(Setup)(options)
+
+const untold = Schema.decodeSync(Keeping)({})
+
+/** What is kept of a session, also of one that asked for nothing. */
+export const keeping = (setup: Setup | null): Keeping => setup?.keeping ?? untold
 
 /** Every port that the setup's services declare. */
 export const ports = (setup: Setup): ReadonlyArray<Port> => setup.services.flatMap((service) => service.ports)
@@ -126,6 +147,7 @@ export const isWebTemplate = (template: string): boolean => {
 /** Whether there is anything to do for it at all. */
 export const isEmpty = (setup: Setup): boolean =>
   !setup.reuseWorktree &&
+  JSON.stringify(setup.keeping) === JSON.stringify(untold) &&
   setup.depth === undefined &&
   setup.services.length === 0 &&
   setup.inheritEnv.length === 0 &&

@@ -4,7 +4,7 @@ import type { Host } from "./Host.ts"
 import { liveness } from "./Liveness.ts"
 import { recovery } from "./Recovery.ts"
 import type * as Results from "./Results.ts"
-import type { Checkpoint, Event, Liveness, Operation, RecordedError, Session } from "./Session.ts"
+import type { Checkpoint, Event, Exported, Liveness, Operation, RecordedError, Session } from "./Session.ts"
 import * as Time from "./Time.ts"
 
 export const iso = (ms: number): string => DateTime.formatIso(DateTime.makeUnsafe(ms))
@@ -34,6 +34,17 @@ const claim = (session: Session, status: Liveness, now: number): Results.ClaimVi
         holder: { host: session.claim.holder.host, pid: session.claim.holder.pid }
       }
 
+export const exported = (last: Exported | null): Results.ExportView | null =>
+  last === null
+    ? null
+    : {
+        to: last.to,
+        branch: last.branch,
+        commit: last.commit,
+        target: last.target,
+        exportedAt: iso(last.exportedAt)
+      }
+
 /** A session with who is moving it and what to do about it. */
 export const session = Effect.fnUntraced(function* (row: Session): Effect.fn.Return<Results.SessionView, never, Host> {
   const status = yield* liveness(row.claim)
@@ -57,9 +68,12 @@ export const session = Effect.fnUntraced(function* (row: Session): Effect.fn.Ret
     endpointUrl: row.endpointUrl,
     generation: row.generation,
     lastError: error(row.lastError),
+    lastExport: exported(row.lastExport),
+    expiresAt: isoOrNull(row.expiresAt),
     createdAt: iso(row.createdAt),
     updatedAt: iso(row.updatedAt),
     readyAt: isoOrNull(row.readyAt),
+    completedAt: isoOrNull(row.completedAt),
     stoppedAt: isoOrNull(row.stoppedAt),
     persistedAt: isoOrNull(row.persistedAt),
     destroyedAt: isoOrNull(row.destroyedAt)
@@ -82,7 +96,11 @@ export const checkpoint = (saved: Checkpoint): Results.CheckpointView => ({
   digest: saved.digest,
   bytes: saved.bytes,
   verified: saved.verified,
-  compacted: saved.compacted
+  reason: saved.reason,
+  head: saved.head,
+  files: saved.files,
+  compacted: saved.compacted,
+  persistedAt: iso(saved.persistedAt)
 })
 
 /** The newest checkpoint of a history, if any. */

@@ -93,10 +93,25 @@ export interface Client {
   readonly down: (options: Options.DownOptions, call?: CallOptions) => Promise<Results.DownResult>
   readonly destroy: (options: Options.DestroyOptions, call?: CallOptions) => Promise<Results.DestroyResult>
   readonly resume: (options: Options.ResumeOptions, call?: CallOptions) => Promise<Results.ResumeResult>
+  /** Saves a session's work as it is; the session goes on. */
+  readonly checkpoint: (options: Options.CheckpointOptions, call?: CallOptions) => Promise<Results.CheckpointResult>
+  readonly checkpoints: (options: Options.CheckpointsOptions, call?: CallOptions) => Promise<Results.CheckpointsResult>
+  readonly verifyCheckpoint: (
+    options: Options.VerifyCheckpointOptions,
+    call?: CallOptions
+  ) => Promise<Results.VerifyCheckpointResult>
+  readonly removeCheckpoint: (
+    options: Options.RemoveCheckpointOptions,
+    call?: CallOptions
+  ) => Promise<Results.RemoveCheckpointResult>
+  /** Makes a session hold the work of a checkpoint; what it held is saved first. */
+  readonly restore: (options: Options.RestoreOptions, call?: CallOptions) => Promise<Results.RestoreResult>
   readonly list: (options?: Options.ListOptions, call?: CallOptions) => Promise<Results.ListResult>
   readonly status: (options: Options.StatusOptions, call?: CallOptions) => Promise<Results.StatusResult>
   readonly history: (options: Options.HistoryOptions, call?: CallOptions) => Promise<Results.HistoryResult>
   readonly gc: (options?: Options.GcOptions, call?: CallOptions) => Promise<Results.GcResult>
+  /** Says what is wrong, and what `gc` would do about it; changes nothing. */
+  readonly doctor: (options?: Options.DoctorOptions, call?: CallOptions) => Promise<Results.DoctorResult>
   /** Starts a command. Aborting the signal ends it. */
   readonly exec: (options: ExecOptions, call?: CallOptions) => Promise<Execution>
   /** Starts a command that runs on by itself; `logs` has what it writes. */
@@ -210,10 +225,16 @@ export const createClient = (options: ClientOptions): Client => {
     down: (options, call) => run(programs.down(options), call),
     destroy: (options, call) => run(programs.destroy(options), call),
     resume: (options, call) => run(programs.resume(options), call),
+    checkpoint: (options, call) => run(programs.checkpoint(options), call),
+    checkpoints: (options, call) => run(programs.checkpoints(options), call),
+    verifyCheckpoint: (options, call) => run(programs.verifyCheckpoint(options), call),
+    removeCheckpoint: (options, call) => run(programs.removeCheckpoint(options), call),
+    restore: (options, call) => run(programs.restore(options), call),
     list: (options, call) => run(programs.list(options), call),
     status: (options, call) => run(programs.status(options), call),
     history: (options, call) => run(programs.history(options), call),
     gc: (options, call) => run(programs.gc(options), call),
+    doctor: (options, call) => run(programs.doctor(options), call),
     exec: ({ stdin, ...request }, call = {}) =>
       running((input) => programs.exec({ ...request, ...input }), stdin, call),
     execDetached: (options, call) => run(programs.execDetached(options), call),

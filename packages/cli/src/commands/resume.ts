@@ -9,7 +9,7 @@ export const resume = Command.make(
   "resume",
   {
     session: args.optionalSession,
-    force: args.force("Resume although the session's record was never saved"),
+    force: args.force("Resume although the last save failed or cannot be used any more, with what the box still holds"),
     ...args.request
   },
   ({ clientRequestId, session, ...flags }) => {
@@ -23,7 +23,7 @@ export const resume = Command.make(
   }
 ).pipe(
   Command.withDescription(
-    "Bring a session back to ready: starts a halted one, finishes an `up` that died, repairs one whose box stopped. When it fails the session stays as it was."
+    "Bring a session back to ready: starts a halted one, finishes an `up` that died, repairs one whose box stopped. Where the box is gone, a new one gets the work of the last checkpoint. When it fails the session stays as it was."
   ),
   Command.withShortDescription("Bring a session back to ready"),
   Command.withExamples([{ command: "sandbox resume app-main", description: "Go on where `down` left off" }])

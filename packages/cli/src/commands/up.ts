@@ -3,6 +3,7 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import type { Request } from "../config/Loaded.ts"
+import { DurationText } from "../Duration.ts"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import * as Render from "../Render.ts"
@@ -51,6 +52,17 @@ export const up = Command.make(
       ),
       Flag.optional
     ),
+    fromCheckpoint: text(
+      "from-checkpoint",
+      "Start with the work of a checkpoint, its id or the start of it; the repository is then its own",
+      "checkpoint"
+    ),
+    ttl: Flag.String("ttl").pipe(
+      Flag.withDescription("Let `gc` halt the session after this long: 8h, 2d; for ever, when absent"),
+      Flag.withMetavar("duration"),
+      Flag.withSchema(DurationText),
+      Flag.optional
+    ),
     profile: text("profile", "The profile of the configuration that the box is made from", "name"),
     image: text("image", "The image that the box is made from", "image"),
     cpus: Flag.Finite("cpus").pipe(Flag.withDescription("Virtual CPUs of the box"), Flag.optional),
@@ -79,8 +91,13 @@ export const up = Command.make(
       const provider = Option.getOrUndefined(flags.provider)
       const set = (path: ReadonlyArray<string>, flag: string, value: Option.Option<unknown>) =>
         [path, `--${flag}`, Option.getOrUndefined(value)] as const
+      const checkpoint = Option.getOrUndefined(flags.fromCheckpoint)
+      const repository =
+        Option.isSome(flags.repository) || checkpoint === undefined
+          ? Option.getOrUndefined(flags.repository)
+          : yield* unconfigured(repositoryOf(checkpoint))
       const request = {
-        repository: Option.getOrUndefined(flags.repository),
+        repository,
         flags: [
           [["provider"], "--provider", provider],
           set(["sandbox", "profile"], "profile", flags.profile),
@@ -125,12 +142,21 @@ export const up = Command.make(
   Command.withShortDescription("Bring up a new session"),
   Command.withExamples([
     { command: "sandbox up . --branch main --provider local", description: "The repository here, at its branch main" },
+    { command: "sandbox up --from-checkpoint ckp_01k9 -p local", description: "Go on with what was saved" },
     {
       command: "sandbox up https://example.com/app.git -b fix-1 --base main -p local --json",
       description: "A new branch of a remote repository, answered as JSON"
     }
   ])
 )
+
+/** The repository of a checkpoint's session; one that is not there, or not this principal's, is refused by the program. */
+const repositoryOf = Effect.fnUntraced(function* (checkpoint: string) {
+  const ledger = yield* Ledger.Ledger
+  const found = Option.getOrUndefined(yield* ledger.checkpoint(checkpoint))
+  const session = found && Option.getOrUndefined(yield* ledger.session(found.sessionId))
+  return session?.owner === (yield* Principal.Principal) ? session.repository : undefined
+})
 
 /** The session that a request with this id has made: it is answered again, whatever the configuration says now. */
 const madeBy = Effect.fnUntraced(function* (clientRequestId: string) {

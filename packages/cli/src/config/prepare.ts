@@ -2,7 +2,7 @@
 import { Ledger, type Options, SandboxError, type Session } from "@org/sandbox-core"
 import * as Configuration from "@org/sandbox-core/Configuration"
 import * as Trust from "@org/sandbox-core/Trust"
-import { Effect, Option, Path } from "effect"
+import { Duration, Effect, Option, Path } from "effect"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
 import type { Loaded } from "./Loaded.ts"
@@ -10,6 +10,8 @@ import type { Loaded } from "./Loaded.ts"
 /** The flags of `up` that are no key of the configuration. */
 export interface UpFlags {
   readonly name: Option.Option<string>
+  readonly fromCheckpoint: Option.Option<string>
+  readonly ttl: Option.Option<Duration.Duration>
   readonly profile: Option.Option<string>
   readonly image: Option.Option<string>
   readonly cpus: Option.Option<number>
@@ -107,6 +109,8 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, m
       ...(chosen ? {} : { spec: profile })
     },
     name: Option.getOrUndefined(flags.name),
+    fromCheckpoint: Option.getOrUndefined(flags.fromCheckpoint),
+    ttl: Option.getOrUndefined(Option.map(flags.ttl, Duration.toMillis)),
     spec: Object.keys(spec).length === 0 ? undefined : spec,
     setup: Configuration.setup(configuration, (file) =>
       folder === undefined ? path.resolve(file) : path.resolve(folder, file)

@@ -164,11 +164,26 @@ const v2 = Effect.gen(function* () {
   yield* sql`CREATE INDEX ports_session ON ports (session_id)`
 })
 
+/** What checkpoints hold beside the record, what is to be restored, when work was done, and where it went. */
+const v3 = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`ALTER TABLE sessions ADD COLUMN restore_from TEXT`
+  yield* sql`ALTER TABLE sessions ADD COLUMN last_export TEXT`
+  yield* sql`ALTER TABLE sessions ADD COLUMN completed_at BIGINT`
+  yield* sql`ALTER TABLE checkpoints ADD COLUMN reason TEXT NOT NULL DEFAULT 'down'`
+  yield* sql`ALTER TABLE checkpoints ADD COLUMN head TEXT`
+  yield* sql`ALTER TABLE checkpoints ADD COLUMN fingerprint TEXT`
+  yield* sql`ALTER TABLE checkpoints ADD COLUMN files INTEGER NOT NULL DEFAULT 0`
+  // by which a write whose answer was lost is known again
+  yield* sql`ALTER TABLE sessions ADD COLUMN last_write TEXT`
+  yield* sql`ALTER TABLE operations ADD COLUMN settled_by TEXT`
+})
+
 /** The newest schema this program knows. */
-export const schemaVersion = 2
+export const schemaVersion = 3
 
 /** Brings the database up to `schemaVersion`. Safe to run from several processes at once. */
 export const migrate = Migrator.make({})({
-  loader: Migrator.fromRecord({ "0001_ledger": v1, "0002_setup": v2 }),
+  loader: Migrator.fromRecord({ "0001_ledger": v1, "0002_setup": v2, "0003_checkpoints": v3 }),
   table: "ledger_migrations"
 })

@@ -8,7 +8,7 @@ import * as Rows from "./rows.ts"
 
 type Reads = Pick<
   Ledger["Service"],
-  "session" | "sessions" | "history" | "request" | "openIntents" | "openOrphans" | "ports"
+  "session" | "sessions" | "history" | "request" | "checkpoint" | "openIntents" | "openOrphans" | "ports"
 >
 
 export const make = (db: Database): Reads => {
@@ -73,6 +73,13 @@ export const make = (db: Database): Reads => {
       ),
     history: (sessionId) => failure("history")(history(sessionId)),
     request: (key) => failure("request")(db.request(key)),
+    checkpoint: (id) =>
+      sql<Rows.Row>`SELECT * FROM checkpoints WHERE substr(id, 1, ${id.length}) = ${id} LIMIT 2`.pipe(
+        // a prefix that two have is nobody's; a whole id is its own, whatever goes on from it
+        Effect.map((rows) => (rows.length === 1 ? rows : rows.filter((row) => row["id"] === id))),
+        Effect.flatMap((rows) => db.first(rows, Rows.toCheckpoint)),
+        failure("checkpoint")
+      ),
     openIntents: sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toIntent)),
       failure("openIntents")

@@ -1,7 +1,7 @@
 /** Rows of the ledger to records and back. JSON columns are text in both databases; BIGINT may arrive as a bigint. */
 import { Result, Schema } from "effect"
 import type { Change, UnreadableRow } from "../Ledger.ts"
-import { Checkpoint, Event, Intent, Operation, Orphan, Session, type SessionPatch } from "../Session.ts"
+import { Checkpoint, Event, type ExportLock, Intent, Operation, Orphan, Session, type SessionPatch } from "../Session.ts"
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -89,6 +89,8 @@ export const toSession = reader(
     slot: int,
     ports: json,
     last_error: json,
+    last_export: json,
+    completed_at: int,
     expires_at: int,
     created_at: Number,
     updated_at: Number,
@@ -113,12 +115,19 @@ export const toOrphan = reader(Orphan, { ref: json, created_at: Number, resolved
 export const toCheckpoint = reader(Checkpoint, {
   bytes: Number,
   verified: (value) => Number(value) === 1,
+  files: Number,
   compacted: Number,
   persisted_at: Number
 })
 
 const text = (value: unknown): string | null => (value === null ? null : JSON.stringify(value))
 const snake = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/** The export lock as its column has it: always in the same words, so that it can be compared. */
+export const exportLock = (lock: Pick<ExportLock, "operationId" | "branch" | "leaseUntil"> | null): string | null =>
+  lock === null
+    ? null
+    : JSON.stringify({ operationId: lock.operationId, branch: lock.branch, leaseUntil: lock.leaseUntil })
 
 const patchColumns: { readonly [K in keyof Required<SessionPatch>]?: (value: unknown) => unknown } = {
   spec: text,
@@ -127,6 +136,7 @@ const patchColumns: { readonly [K in keyof Required<SessionPatch>]?: (value: unk
   setup: text,
   ports: text,
   lastError: text,
+  lastExport: text,
   cleanupRequired: (value) => (value === true ? 1 : 0)
 }
 
@@ -174,6 +184,10 @@ export const checkpointColumns = (checkpoint: Checkpoint) => ({
   digest: checkpoint.digest,
   bytes: checkpoint.bytes,
   verified: checkpoint.verified ? 1 : 0,
+  reason: checkpoint.reason,
+  head: checkpoint.head,
+  fingerprint: checkpoint.fingerprint,
+  files: checkpoint.files,
   compacted: checkpoint.compacted,
   persisted_at: checkpoint.persistedAt
 })

@@ -15,11 +15,12 @@ import {
   type SlotRequest,
   SlotsExhausted
 } from "../Ledger.ts"
+import type { Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 import { type Database, isUniqueViolation } from "./database.ts"
 import * as Rows from "./rows.ts"
 
-type Writes = Pick<Ledger["Service"], "reserve" | "acquire" | "renew" | "commit">
+type Writes = Pick<Ledger["Service"], "reserve" | "acquire" | "renew" | "commit" | "purge">
 
 export const make = (db: Database): Writes => {
   const { all, failure, first, request, sql, transact } = db
@@ -63,8 +64,19 @@ export const make = (db: Database): Writes => {
     claim_renewed_at: now,
     claim_lease_until: now + claim.lease,
     claim_holder: JSON.stringify(claim.holder),
-    claim_prior: claim.prior === null ? null : JSON.stringify(claim.prior)
+    claim_prior: claim.prior === null ? null : JSON.stringify(claim.prior),
+    ...(claim.exporting === undefined ? {} : { export_lock: lockOf(claim, operationId, now) })
   })
+
+  const lockOf = (
+    { exporting, lease }: { readonly exporting?: string | undefined; readonly lease: number },
+    operationId: string,
+    now: number
+  ) => Rows.exportLock(exporting === undefined ? null : { operationId, branch: exporting, leaseUntil: now + lease })
+
+  /** The export lock once this operation has ended: another one's stays. */
+  const unlocked = (operationId: string) =>
+    sql`CASE WHEN export_lock LIKE ${`{"operationId":"${operationId}",%`} THEN NULL ELSE export_lock END`
 
   const transition = (from: string | undefined, to: string): NewEvent => ({
     type: "transition",
@@ -133,6 +145,7 @@ export const make = (db: Database): Writes => {
         repository: session.repository,
         branch: session.branch,
         setup: session.setup === null ? null : JSON.stringify(session.setup),
+        expires_at: session.expiresAt ?? null,
         ...placed,
         ...claimColumns(claim, operation.id, now),
         created_at: now,
@@ -159,6 +172,7 @@ export const make = (db: Database): Writes => {
       sql`id = ${observed.id}`,
       sql`version = ${observed.version}`,
       sql`COALESCE(claim_token, '') = ${dead?.token ?? ""}`,
+      sql`COALESCE(export_lock, '') = ${Rows.exportLock(observed.exportLock) ?? ""}`,
       ...(dead === null || force ? [] : [sql`claim_lease_until = ${dead.leaseUntil}`])
     ])
     const unknownRequest = refuseKnown(observed.owner, operation)
@@ -206,7 +220,11 @@ export const make = (db: Database): Writes => {
   const renew = Effect.fnUntraced(function* (claim: Parameters<Ledger["Service"]["renew"]>[0]) {
     const now = yield* Time.millis
     const renewed = yield* sql`UPDATE sessions
-      SET claim_renewed_at = ${now}, claim_lease_until = ${now + claim.lease}
+      SET ${sql.update({
+        claim_renewed_at: now,
+        claim_lease_until: now + claim.lease,
+        ...(claim.exporting === undefined ? {} : { export_lock: lockOf(claim, claim.operationId, now) })
+      })}
       WHERE id = ${claim.sessionId} AND claim_token = ${claim.token} RETURNING id`.pipe(failure("renew"))
     if (renewed.length === 0) {
       const current = yield* failure("renew")(db.session(claim.sessionId))
@@ -229,7 +247,8 @@ export const make = (db: Database): Writes => {
     const body = Effect.gen(function* () {
       const placed = change.slot === undefined ? {} : yield* lowestSlot(change.slot)
       const written = yield* sql<Rows.Row>`UPDATE sessions
-        SET ${sql.update({ ...Rows.changeColumns(change), ...placed, updated_at: now })}, version = version + 1
+        SET ${sql.update({ ...Rows.changeColumns(change), ...placed, updated_at: now })}, version = version + 1,
+          export_lock = ${change.release === true ? unlocked(operationId) : sql`export_lock`}
         WHERE id = ${sessionId} AND claim_token = ${token} RETURNING *`
       if (written.length === 0) {
         return yield* new ClaimLost({ sessionId, current: Option.getOrNull(yield* db.session(sessionId)) })
@@ -244,7 +263,12 @@ export const make = (db: Database): Writes => {
           ON CONFLICT (id) DO UPDATE SET resolved_at = excluded.resolved_at`
       }
       if (change.checkpoint !== undefined) {
+        // a save that is done again replaces the whole of it
+        yield* sql`DELETE FROM checkpoints WHERE id = ${change.checkpoint.id}`
         yield* sql`INSERT INTO checkpoints ${sql.insert(Rows.checkpointColumns(change.checkpoint))}`
+      }
+      for (const id of change.removedCheckpoints ?? []) {
+        yield* sql`DELETE FROM checkpoints WHERE id = ${id} AND session_id = ${sessionId}`
       }
       if (change.outcome !== undefined) yield* finish(operationId, change.outcome, now)
       yield* append(sessionId, operationId, now, [
@@ -264,10 +288,31 @@ export const make = (db: Database): Writes => {
     return claimed!
   })
 
+  const purge = Effect.fnUntraced(function* (observed: Session) {
+    const { id, version } = observed
+    return yield* transact(
+      "purge",
+      Effect.gen(function* () {
+        const held = yield* sql`SELECT id FROM sessions
+          WHERE id = ${id} AND version = ${version} AND state = 'destroyed' AND claim_token IS NULL AND cleanup_required = 0
+            AND NOT EXISTS (SELECT 1 FROM intents WHERE session_id = ${id} AND status = 'open')
+            AND NOT EXISTS (SELECT 1 FROM orphans WHERE session_id = ${id} AND resolved_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE session_id = ${id})`
+        if (held.length === 0) return false
+        for (const table of ["events", "operations", "intents", "orphans", "ports"]) {
+          yield* sql`DELETE FROM ${sql.literal(table)} WHERE session_id = ${id}`
+        }
+        yield* sql`DELETE FROM sessions WHERE id = ${id}`
+        return true
+      })
+    )
+  })
+
   return {
     reserve: (reservation) => failure("reserve")(reserve(reservation)),
     acquire: (acquisition) => failure("acquire")(acquire(acquisition)),
     renew: (claim) => failure("renew")(renew(claim)),
-    commit: (write) => failure("commit")(commit(write))
+    commit: (write) => failure("commit")(commit(write)),
+    purge: (observed) => failure("purge")(purge(observed))
   }
 }

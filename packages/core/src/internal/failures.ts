@@ -100,10 +100,16 @@ export const conflict = Effect.fnUntraced(function* (
   })
 })
 
-/** Nothing moves a session that is being exported. */
-export const refuseDuringExport = Effect.fnUntraced(function* (session: Session, operationId: string) {
+/** Nothing moves a session that is being exported; an export that died is taken up by another one. */
+export const refuseDuringExport = Effect.fnUntraced(function* (
+  session: Session,
+  kind: Lifecycle.ClaimKind,
+  operationId: string
+) {
   const lock = session.exportLock
   if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
+  const dead = session.claim?.operationId === lock.operationId && (yield* liveness(session.claim)) === "stale"
+  if (kind === "export" && dead) return
   return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
     message: `${session.name} is being exported to ${lock.branch}`,
     nextStep: "wait until the export has finished and try again",

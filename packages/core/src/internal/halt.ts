@@ -11,7 +11,7 @@ import * as box from "./box.ts"
 import { read as readEnvironment } from "./environment.ts"
 import { recorded } from "./failures.ts"
 import * as hooks from "./hooks.ts"
-import { save } from "./save.ts"
+import { save, stage } from "./save.ts"
 
 /** Where a claim to halt a session enters, by what an inherited crash left. */
 export const entrance = (row: Session, prior: Prior | null): State => {
@@ -50,6 +50,8 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
       continue
     }
     if (target.ref !== null) yield* beforeHalt(held, backend, ref)
+    // what cannot be read any more once it is halted is put aside before
+    if (backend.haltIsTerminal && target.ref !== null) yield* held.phase("capture", stage(held, backend))
     yield* hooks.endLeftovers(row, target.key)
     const gone = yield* held.phase("stop", halt(backend, ref))
     stopped.push({ ref, gone })

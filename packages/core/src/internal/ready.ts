@@ -11,10 +11,8 @@ import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
 import { bringUp } from "./bringUp.ts"
 import { generated } from "./environment.ts"
+import { fallbackBranch, restoreInto } from "./restore.ts"
 import type { Resolved } from "./secrets.ts"
-
-/** The branch that is used where the asked one is checked out elsewhere. */
-const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
 
 /** Puts the checkout in place, brings up what the session asked for, looks that the box runs, and describes the last commit. */
 export const finish = Effect.fnUntraced(function* (
@@ -37,6 +35,7 @@ export const finish = Effect.fnUntraced(function* (
   )
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })
+  if (row.restoreFrom !== null) yield* restoreInto(held, backend, row.restoreFrom)
   const { endpointUrl, envFile } = yield* bringUp(held, backend, ref, secrets)
   yield* held.phase("health", alive(backend, ref))
   const now = yield* Time.millis
@@ -45,6 +44,7 @@ export const finish = Effect.fnUntraced(function* (
     health: new Health({ status: "healthy", observedAt: now }),
     cleanupRequired: false,
     lastError: null,
+    restoreFrom: null,
     readyAt: now
   } as const
   return { set, row: { ...(yield* held.row), ...set }, envFile }

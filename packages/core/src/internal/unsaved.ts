@@ -1,15 +1,18 @@
 /** Whether work would be lost with a box. */
 import { Effect } from "effect"
-import { Provisioners } from "../Provisioners.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
+import { fingerprint } from "./capture.ts"
+import * as checkpoints from "./checkpoints.ts"
+import { visible } from "./visible.ts"
 
 /** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
 const mayHaveWork = (session: Session): boolean =>
   session.instance !== null && session.readyAt !== null && session.state !== "tearing_down"
 
 /**
- * Refuses while the checkout holds work that is nowhere else.
+ * Refuses while the checkout holds work that is neither on a branch outside the box nor in a checkpoint that can be used.
  *
  * `begun`: the operation has done something already, so that it fails and is not merely refused.
  */
@@ -27,7 +30,7 @@ export const nothingUnsaved = Effect.fnUntraced(function* (
   const unconfirmed = (what: string) =>
     SandboxError.make(begun ? "ERR_DESTROY_FAILED" : "ERR_DATA_LOSS_UNCONFIRMED", {
       message: `${session.name}: ${what}`,
-      nextStep: `commit and push it, or give it up with \`sandbox ${[name, session.id, ...flags, ...force].join(" ")} --confirm-data-loss\``,
+      nextStep: `save it with \`sandbox checkpoint create ${session.id}\`, or give it up with \`sandbox ${[name, session.id, ...flags, ...force].join(" ")} --confirm-data-loss\``,
       retryable: false,
       sessionId: session.id,
       state: session.state,
@@ -42,10 +45,30 @@ export const nothingUnsaved = Effect.fnUntraced(function* (
     Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
   )
   if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
+  if (yield* isSaved(session, backend)) return
   return yield* unconfirmed(
     `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
   )
 })
+
+/** Whether the newest checkpoint with work has exactly what the checkout holds now, and is whole. */
+const isSaved = Effect.fnUntraced(
+  function* (session: Session, backend: Backend) {
+    const { withWork } = yield* checkpoints.newest(session)
+    const options = yield* visible(session, backend)
+    if (withWork === undefined || options === undefined) return false
+    return yield* Effect.gen(function* () {
+      const { work } = yield* checkpoints.manifestOf(withWork)
+      if (work === null) return false
+      const { exclude, include } = work
+      if ((yield* fingerprint({ ...options, include, exclude })).fingerprint !== work.fingerprint) return false
+      yield* checkpoints.verify(withWork)
+      return true
+      // whatever keeps it from being proven, it is not proven
+    }).pipe(Effect.catch(() => Effect.succeed(false)))
+  },
+  Effect.orElseSucceed(() => false)
+)
 
 /** A number with its noun. */
 export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`

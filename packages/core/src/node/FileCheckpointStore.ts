@@ -1,56 +1,71 @@
-/** The checkpoint store as a directory: written beside, synced, then renamed into place. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs"
+/**
+ * The checkpoint store as a directory: written beside, synced, then given its name.
+ *
+ * Any number of processes may use one directory, on a file system that several hosts share too. What a checkpoint has in
+ * common with others is a hard link; where there are none, it is a copy.
+ */
+import { readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer, Option, Stream } from "effect"
 import { CheckpointStore } from "../CheckpointStore.ts"
+import { Host } from "../Host.ts"
 import * as SandboxError from "../SandboxError.ts"
+import { attempting, ifPresent, sync } from "./FileCheckpointStore/disk.ts"
+import * as draft from "./FileCheckpointStore/draft.ts"
+import { isId, type Layout, layout, manifestOf, nameOf } from "./FileCheckpointStore/layout.ts"
+import { object } from "./FileCheckpointStore/objects.ts"
+import { removeBody } from "./FileCheckpointStore/removal.ts"
+import { sweep } from "./FileCheckpointStore/sweep.ts"
 
-const failed = (directory: string, cause: unknown) =>
-  SandboxError.make("ERR_PERSIST_FAILED", {
-    message: `the checkpoint store ${directory} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
-    nextStep: "free space there or make it writable",
-    details: { store: directory }
-  })
+/** Every id becomes a file's name. */
+const checked = (id: string) =>
+  isId(id)
+    ? Effect.void
+    : Effect.fail(
+        SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message: `${JSON.stringify(id)} is no checkpoint's id`,
+          nextStep: "see which there are with `sandbox checkpoint list`",
+          details: { field: "checkpoint" }
+        })
+      )
 
-const sync = (path: string, flags: string, use: (fd: number) => void): void => {
-  const fd = openSync(path, flags, 0o600)
-  try {
-    use(fd)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+/**
+ * `directory` is made on first use, for its owner only.
+ *
+ * Input and output that fails is `ERR_PERSIST_FAILED`, of reading too: what cannot be read may still be whole.
+ */
+export const layer = (directory: string): Layer.Layer<CheckpointStore, never, Host> =>
+  Layer.effect(
+    CheckpointStore,
+    Effect.map(Host, (host) => {
+      const at = layout(directory)
+      const { now } = attempting(directory)
+      return {
+        where: directory,
+        begin: (id) => Effect.andThen(checked(id), draft.begin(at, host.self, id)),
+        manifest: (id) =>
+          Effect.andThen(
+            checked(id),
+            now(() => Option.fromNullishOr(ifPresent(() => readFileSync(manifestOf(join(at.published, id))))))
+          ),
+        object: (id, digest) => Stream.unwrap(Effect.as(checked(id), object(at, id, digest))),
+        list: now(() => (ifPresent(() => readdirSync(at.published)) ?? []).filter(isId).toSorted()),
+        remove: Effect.fnUntraced(function* (id) {
+          yield* checked(id)
+          const target = yield* now(() => unpublish(at, id))
+          if (target !== undefined) yield* removeBody(at, nameOf(target))
+        }),
+        sweep: sweep(at, host)
+      }
+    })
+  )
+
+/** From now on there is no such checkpoint; what it consisted of is still there. */
+const unpublish = (at: Layout, id: string): string | undefined => {
+  const link = join(at.published, id)
+  const target = ifPresent(() => readlinkSync(link))
+  if (target === undefined) return undefined
+  ifPresent(() => unlinkSync(link))
+  sync(at.published)
+  return target
 }
-
-const readIfPresent = (path: string): Uint8Array | undefined => {
-  try {
-    return readFileSync(path)
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined
-    throw cause
-  }
-}
-
-/** `directory` is made on first use, for its owner only. */
-export const layer = (directory: string): Layer.Layer<CheckpointStore> =>
-  Layer.succeed(CheckpointStore)({
-    write: (id, bytes) =>
-      Effect.try({
-        try: () => {
-          mkdirSync(directory, { recursive: true, mode: 0o700 })
-          const target = join(directory, `${id}.json`)
-          const staged = `${target}.${process.pid}.tmp`
-          sync(staged, "w", (fd) => {
-            for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
-          })
-          renameSync(staged, target)
-          sync(directory, "r", () => {})
-        },
-        catch: (cause) => failed(directory, cause)
-      }),
-    read: (id) =>
-      Effect.try({
-        try: () => Option.fromNullishOr(readIfPresent(join(directory, `${id}.json`))),
-        catch: (cause) => failed(directory, cause)
-      })
-  })

@@ -1,15 +1,16 @@
 /** `destroy`: removes a session's box and frees its name, losing nothing that was not given up by name. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
+import * as checkpoints from "../internal/checkpoints.ts"
 import * as halting from "../internal/halt.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { removed, tearDown } from "../internal/teardown.ts"
 import { count, nothingUnsaved } from "../internal/unsaved.ts"
-import type { OperationRequest } from "../Ledger.ts"
+import { Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
 import type { DestroyOptions } from "../Options.ts"
@@ -35,16 +36,34 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
     return { ...(before.operation.result as unknown as DestroyResult), replayed: true as const }
   }
   const decision = Teardown.decide(session.state, { force, confirmDataLoss })
-  if (decision._tag === "already") return already(session)
+  if (decision._tag === "already") {
+    const { withWork } = yield* checkpoints.newest(session)
+    return already(session, withWork === undefined ? null : View.checkpoint(withWork))
+  }
   if ((noPersist || forget) && !confirmDataLoss) {
     return yield* refused("ERR_DATA_LOSS_UNCONFIRMED", session, noPersist ? "--no-persist" : "--forget")
   }
   if (decision._tag === "refuse" && !forget) return yield* refused(decision.code, session, "destroy")
   // a session that somebody is moving is refused by the claim, before anything of it is looked at
-  if (!confirmDataLoss && (yield* liveness(session.claim)) !== "live") yield* nothingUnsaved(session, "destroy")
+  const moved = (yield* liveness(session.claim)) === "live"
+  const doubt = forget || moved ? undefined : yield* doubtOf(session, force || confirmDataLoss)
+  if (!confirmDataLoss && !moved) yield* nothingUnsaved(session, "destroy")
   // a provider that cannot be called at all is a refusal now, and a half-done teardown later
   if (!forget) yield* (yield* Provisioners).get(session.provider)
-  return yield* remove(session, before.operation, { confirmDataLoss, force, forget, noPersist })
+  return yield* remove(session, before.operation, { confirmDataLoss, doubt, force, forget, noPersist })
+})
+
+/** What is wrong with the save of a halted session, once that was overlooked by force; a refusal until then. */
+const doubtOf = Effect.fnUntraced(function* (session: Session, overlooked: boolean) {
+  if (session.state !== "stopped") return undefined
+  const looked = yield* Effect.result(checkpoints.requireValid(session))
+  if (Result.isSuccess(looked)) return undefined
+  if (overlooked && looked.failure.code === "ERR_CHECKPOINT_INVALID") return looked.failure.message
+  return yield* SandboxError.extend(looked.failure, {
+    nextStep: `save what the box still holds with \`sandbox checkpoint create ${session.id}\`, or go on without: \`sandbox destroy ${session.id} --force\``,
+    sessionId: session.id,
+    state: session.state
+  })
 })
 
 /** Halts, saves and removes under a claim, as far as each is still to be done. */
@@ -53,6 +72,8 @@ export const remove = Effect.fnUntraced(function* (
   operation: OperationRequest,
   options: {
     readonly confirmDataLoss: boolean
+    /** What is wrong with the last save, and was overlooked. */
+    readonly doubt?: string | undefined
     readonly force: boolean
     readonly forget: boolean
     readonly noPersist: boolean
@@ -94,7 +115,12 @@ export const remove = Effect.fnUntraced(function* (
         if (row.state !== "tearing_down") {
           // looked at again under the claim, with nothing running any more
           if (!options.confirmDataLoss) yield* nothingUnsaved(row, "destroy", entered !== row.state)
-          yield* held.commit({ move: yield* held.move("tearing_down") })
+          const { doubt } = options
+          if (doubt !== undefined) yield* held.warn(doubt)
+          yield* held.commit({
+            move: yield* held.move("tearing_down"),
+            events: doubt === undefined ? [] : [{ type: "checkpoint_overlooked", data: { problem: doubt } }]
+          })
         }
         const { change, destroyedAt } = yield* tearDown(held)
         return ready.done(yield* result(held, destroyedAt), change)
@@ -157,24 +183,28 @@ const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
 
 const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: number) {
   const { id, name } = yield* held.row
+  const { checkpoints } = yield* (yield* Ledger).history(id)
+  const kept = checkpoints.findLast(({ fingerprint }) => fingerprint !== null)
   const answer: DestroyResult = {
     sessionId: id,
     name,
     operationId: held.operationId,
     state: "destroyed",
     destroyedAt: View.iso(destroyedAt),
+    checkpoint: kept === undefined ? null : View.checkpoint(kept),
     warnings: yield* held.warnings
   }
   return answer
 })
 
-const already = (session: Session): DestroyResult => ({
+const already = (session: Session, checkpoint: DestroyResult["checkpoint"]): DestroyResult => ({
   sessionId: session.id,
   name: session.name,
   operationId: null,
   state: session.state,
   already: true,
   destroyedAt: View.isoOrNull(session.destroyedAt),
+  checkpoint,
   warnings: []
 })
 

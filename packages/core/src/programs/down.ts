@@ -10,9 +10,10 @@ import { nothingUnsaved } from "../internal/unsaved.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import { liveness } from "../Liveness.ts"
 import type { DownOptions } from "../Options.ts"
-import { Provisioners } from "../Provisioners.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
 import type { DownResult } from "../Results.ts"
 import type { Session } from "../Session.ts"
+import * as Setup from "../Setup.ts"
 import * as View from "../View.ts"
 
 /**
@@ -32,14 +33,20 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
   const nothing = nothingToDo(session) && !(deleteWorktree === true && session.state === "stopped")
   if ((yield* liveness(session.claim)) !== "live" && nothing) return yield* already(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
-  // what is not saved elsewhere goes with the box where halting destroys it, and with the checkout
-  const verb = deleteWorktree === true ? "down --delete-worktree" : "down"
-  const losing = backend.haltIsTerminal || deleteWorktree === true
-  if (losing && options.confirmDataLoss !== true) yield* nothingUnsaved(session, verb)
+  if (options.confirmDataLoss !== true && isLosing(session, backend, deleteWorktree === true)) {
+    yield* nothingUnsaved(session, deleteWorktree === true ? "down --delete-worktree" : "down")
+  }
   const result = yield* halt(session, before.operation, options)
   const answer: DownResult = { ...result, stateTransitions: yield* transitions(session.id) }
   return answer
 })
+
+/** Whether something may go with the box or the checkout that halting does not save. */
+export const isLosing = (session: Session, backend: Backend, deleteWorktree: boolean): boolean => {
+  const unsaved = Setup.keeping(session.setup).checkpoint === "manual" || session.state === "stopped"
+  const unseen = backend.haltIsTerminal && session.workspacePath === null
+  return unseen || ((backend.haltIsTerminal || deleteWorktree) && unsaved)
+}
 
 /** Halts and saves under a claim. */
 export const halt = Effect.fnUntraced(function* (

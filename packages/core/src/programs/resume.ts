@@ -1,25 +1,27 @@
 /** `resume`: brings a session that is halted, broken or half-made back to `ready`. */
-import { Effect, Result } from "effect"
+import { Effect, Exit, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import * as box from "../internal/box.ts"
 import * as bringUp from "../internal/bringUp.ts"
 import { recorded } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
 import * as hooks from "../internal/hooks.ts"
+import { boxLost, gone } from "../internal/lost.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
+import { restoreUndo } from "../internal/restore.ts"
+import * as revival from "../internal/revival.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as services from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
-import { Ledger, type OperationRequest } from "../Ledger.ts"
+import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import type { ResumeOptions } from "../Options.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { Health, type InstanceRef, type RecordedError, type Session, type SessionPatch } from "../Session.ts"
-import * as Time from "../Time.ts"
+import type { InstanceRef, Session, SessionPatch } from "../Session.ts"
 import { settleFailedUp } from "./up.ts"
 
 /**
@@ -50,12 +52,31 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
     if (seen._tag === "running" && (yield* services.allRunning(backend, session))) return already(session)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
-  return yield* revive(session, backend, before.operation)
+  return (yield* revive(session, backend, before.operation, { force: options.force })).result
 })
 
-/** Resumes under a claim. */
-export const revive = Effect.fnUntraced(function* (session: Session, backend: Backend, operation: OperationRequest) {
+/** How to bring a session back. */
+export interface Revival {
+  readonly verb?: "resume" | "restore" | undefined
+  /** Go on without a checkpoint that cannot be used. */
+  readonly force?: boolean | undefined
+  /** Put this work in the place of what the checkout holds. */
+  readonly restore?: revival.Wanted | undefined
+}
+
+/** Resumes under a claim; what the checkout held is saved before other work takes its place. */
+export const revive = Effect.fnUntraced(function* (
+  session: Session,
+  backend: Backend,
+  operation: OperationRequest,
+  options: Revival = {}
+) {
   const found = yield* secrets.resolve(session.setup)
+  // what is asked for was looked at already
+  const plan: revival.Plan =
+    options.restore === undefined
+      ? yield* revival.plan(session, options.force === true)
+      : { missing: undefined, giveUp: false, warnings: [] }
   return yield* Claim.withClaim(
     {
       session,
@@ -65,8 +86,8 @@ export const revive = Effect.fnUntraced(function* (session: Session, backend: Ba
       enter: entrance
     },
     {
-      verb: "resume",
-      use: (held) => use(held, backend, found),
+      verb: options.verb ?? "resume",
+      use: (held) => use(held, backend, { found, plan, wanted: options.restore }),
       settle: (held, failure) => settle(held, backend, failure)
     }
   )
@@ -75,22 +96,38 @@ export const revive = Effect.fnUntraced(function* (session: Session, backend: Ba
 const entrance = (row: Session): State | undefined =>
   row.state === "ready" || row.state === "completed" ? undefined : row.state === "syncing" ? "syncing" : "provisioning"
 
-const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, found: ReadonlyArray<secrets.Resolved>) {
+interface Given {
+  readonly found: ReadonlyArray<secrets.Resolved>
+  readonly plan: revival.Plan
+  readonly wanted: revival.Wanted | undefined
+}
+
+const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, { found, plan, wanted }: Given) {
   const entered = yield* held.row
-  if (entered.state === "ready" || entered.state === "completed") yield* beginRepair(held, backend)
+  yield* Effect.forEach(plan.warnings, held.warn)
+  const saved = wanted === undefined ? undefined : yield* revival.saveFirst(held, backend, wanted)
+  const restoring = {
+    ...(plan.giveUp ? { restoreFrom: null } : {}),
+    ...(wanted === undefined ? {} : { restoreFrom: wanted.id, persistedAt: saved?.persistedAt ?? entered.persistedAt })
+  }
+  const begun = { set: restoring, checkpoint: saved }
+  if (entered.state === "ready" || entered.state === "completed") yield* beginRepair(held, backend, begun)
+  else if (plan.giveUp || wanted !== undefined) yield* held.commit(begun)
   if (entered.reservedName === null) yield* reserveAgain(held)
   yield* slotAgain(held, backend)
   const row = yield* held.row
   if (row.instance !== null && !(yield* box.wake(held, backend, row.instance))) return yield* gone(row)
+  const { missing } = plan
+  const from = missing === undefined || (yield* revival.isOutrun(row, missing)) ? null : missing.id
   const ref =
     row.instance ??
     (yield* box.make(held, backend, {
       scope: backend.preflight(row.spec),
-      set: resolved(row),
+      set: Effect.map(resolved(row), (set) => ({ ...set, restoreFrom: row.restoreFrom ?? from })),
       before: (key) => hooks.onHost(held, "preUp", key)
     }))
   if ((yield* held.row).state === "provisioning") yield* held.commit({ move: yield* held.move("syncing") })
-  if (row.instance !== null && row.readyAt !== null) yield* catchUp(held, backend, row.instance)
+  if (row.instance !== null && row.readyAt !== null) yield* catchUp(held, backend, row.instance, from)
   const finished = yield* ready.finish(held, backend, { ref, secrets: found })
   const result: ResumeResult = {
     sessionId: row.id,
@@ -100,21 +137,28 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, fou
     envFile: finished.envFile,
     warnings: yield* held.warnings
   }
-  return ready.done(result, {
+  const answer = { result, saved: saved?.id ?? null }
+  const recordedResult = wanted === undefined ? result : { ...result, checkpoint: wanted.id, before: answer.saved }
+  const { change } = ready.done(recordedResult, {
     move: yield* held.move("ready"),
-    set: { ...finished.set, stoppedAt: null }
+    set: { ...finished.set, stoppedAt: null, completedAt: null }
   })
+  return { result: answer, change }
 })
 
 /** From `ready` or `completed` into repair, or to `failed` when there is nothing left to repair. */
-const beginRepair = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend) {
+const beginRepair = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  backend: Backend,
+  begun: Pick<Change, "set" | "checkpoint">
+) {
   const row = yield* held.row
   if (row.instance !== null) {
     const seen = yield* backend.inspect(row.instance)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
   // entered all the same: settling finds the box gone too, and records the loss
-  yield* held.commit({ move: yield* held.move("syncing") })
+  yield* held.commit({ ...begun, move: yield* held.move("syncing") })
 })
 
 /** A first `up` that failed gave its name away; coming back needs it again. */
@@ -132,12 +176,19 @@ const reserveAgain = Effect.fnUntraced(function* (held: Claim.Held) {
   yield* held.commit({ set: { reservedName: row.name } })
 })
 
-/** A checkout that was removed is made again where its branch is now, unless that is nowhere but in the record. */
-const catchUp = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, ref: InstanceRef) {
+/** A checkout that was removed is made again of what was saved or, where that is no more, where its branch is now. */
+const catchUp = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  backend: Backend,
+  ref: InstanceRef,
+  from: string | null
+) {
   if (!backend.capabilities.includes("workspace") || (yield* backend.workspaceStatus(ref)).present) return
   const row = yield* held.row
+  if (row.restoreFrom === null && from !== null) yield* held.commit({ set: { restoreFrom: from } })
   const source = Repository.fromLocation(row.repository)
   const found = yield* Effect.result(Repository.resolve(source, { branch: row.workBranch ?? row.branch! }))
+  // a branch that is nowhere but in the record starts there again
   if (Result.isSuccess(found)) yield* held.commit({ set: { commit: found.success.commit } })
   else if (found.failure.code !== "ERR_REPO_UNRESOLVED") return yield* found.failure
 })
@@ -167,8 +218,11 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   const lastError = recorded(failure.error)
   if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
   const wasUp = prior.state === "ready" || prior.state === "completed"
+  const givenBack = failure.undone.some(({ exit, name }) => name === restoreUndo && Exit.isSuccess(exit))
   const back: SessionPatch = {
     lastError,
+    // a checkout that is half restored has to be restored still; a new box starts from nothing again
+    restoreFrom: givenBack || prior.instance === null ? null : row.restoreFrom,
     ...(wasUp ? {} : halting.unserved),
     // a session that never was ready holds no name and no slot while it is failed
     ...(row.readyAt === null ? { reservedName: null, slot: null } : {})
@@ -189,46 +243,12 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
     }
   }
   const seen = yield* backend.inspect(prior.instance)
-  if (seen._tag === "gone") return yield* lost(held, lastError)
+  if (seen._tag === "gone") return yield* boxLost(held, lastError)
   const untouched = !held.inherited && !failure.undone.some(({ name }) => name === box.stopUndo)
+  if (back.restoreFrom !== null && wasUp) return { move: yield* held.move("failed"), set: back }
   const asBefore = wasUp ? seen._tag === "running" : seen._tag === "stopped" || (seen._tag === "unknown" && untouched)
   return { move: yield* held.move(asBefore ? prior.state : "failed"), set: back }
 })
-
-/** The box died by itself: what is known of it is kept in the history, with the last save and its age. */
-const lost = Effect.fnUntraced(function* (held: Claim.Held, lastError: RecordedError) {
-  const row = yield* held.row
-  const now = yield* Time.millis
-  const last = (yield* (yield* Ledger).history(row.id)).checkpoints.at(-1)
-  return {
-    move: yield* held.move("failed"),
-    set: {
-      instance: null,
-      workspacePath: null,
-      ...halting.unserved,
-      health: new Health({ status: "gone", observedAt: now }),
-      lastError
-    },
-    events: [
-      {
-        type: "box_lost",
-        data: {
-          key: row.instance?.key ?? null,
-          checkpoint: last?.id ?? null,
-          checkpoint_age_s: last === undefined ? null : Math.floor((now - last.persistedAt) / 1000)
-        }
-      }
-    ]
-  }
-})
-
-const gone = (row: Session) =>
-  SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
-    message: `the box of ${row.name} is gone: it was removed by something else, with what was only in it`,
-    nextStep: `start again from branch ${row.branch} with \`sandbox resume ${row.id}\``,
-    retryable: false,
-    details: { provider: row.provider, operation: "inspect", reason: "NotFound", outcome: "not_applied" }
-  })
 
 const impossible = (session: Session, way: string) =>
   SandboxError.make("ERR_OPERATION_CONFLICT", {

@@ -2,7 +2,9 @@
 import { Effect, Path, Result } from "effect"
 import * as Browser from "../Browser.ts"
 import * as Claim from "../Claim.ts"
+import type { GitServices } from "../Git.ts"
 import { Ids } from "../Ids.ts"
+import * as beginning from "../internal/beginning.ts"
 import * as box from "../internal/box.ts"
 import * as bringUp from "../internal/bringUp.ts"
 import { recorded, slotsExhausted } from "../internal/failures.ts"
@@ -23,7 +25,7 @@ import { recovery } from "../Recovery.ts"
 import * as Repository from "../Repository.ts"
 import type { UpResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { type Operation, type Session, Spec } from "../Session.ts"
+import { type Operation, type Session, type SessionPatch, Spec } from "../Session.ts"
 import * as Time from "../Time.ts"
 
 /**
@@ -34,13 +36,14 @@ import * as Time from "../Time.ts"
  * made is removed again, and a `failed` record keeps the reason.
  */
 export const up = Effect.fn("up")(function* (request: UpOptions) {
-  const options = withDefaults(request)
   const ledger = yield* Ledger
   const owner = yield* Principal
   const provisioners = yield* Provisioners
+  const work = request.fromCheckpoint === undefined ? undefined : yield* beginning.find(request.fromCheckpoint)
+  const options = withDefaults(request, work)
   const { branch, name, provider } = options
   yield* validate(options)
-  const source = yield* Repository.parse(options.repository, (yield* Path.Path).resolve("."))
+  const source = yield* Repository.parse(options.repository ?? "", (yield* Path.Path).resolve("."))
   // what the configuration says is no part of the request: the same command is the same request wherever it is typed
   const args = {
     repository: source.location,
@@ -49,6 +52,9 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     name,
     provider,
     spec: new Spec(request.spec ?? {}),
+    // by its whole id, whatever part of it was typed
+    fromCheckpoint: work?.checkpoint.id,
+    ttl: request.ttl,
     ...setups.explicit(request)
   }
   const before = yield* standing("up", args, options)
@@ -63,7 +69,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
       options,
       yield* Claim.withClaim(
         { session, kind: "up", operation, from: [] },
-        create(backend, { source, options, secrets: found })
+        create(backend, { source, options, secrets: found, work })
       )
     )
   }
@@ -73,6 +79,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     yield* hooks.check(setup, source)
     yield* inherit.check(setup, source.location)
   }
+  if (work !== undefined) yield* beginning.check(work, source)
   const spec = new Spec(options.spec ?? {})
   const { operation } = before
   const { found, scope } = yield* Effect.gen(function* () {
@@ -93,7 +100,8 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
         spec,
         repository: source.location,
         branch: Result.getOrElse(chosen, () => null),
-        setup
+        setup,
+        expiresAt: options.ttl === undefined ? null : (yield* Time.millis) + options.ttl
       },
       slot: bringUp.slot(backend, setup, scope),
       operation,
@@ -110,14 +118,15 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     options,
     yield* Claim.bracket(
       { acquire, claim, operationId: operation.id },
-      create(backend, { source, options, secrets: found, scope })
+      create(backend, { source, options, secrets: found, scope, work })
     )
   )
 })
 
-const withDefaults = ({ defaults, ...request }: UpOptions): UpOptions => ({
+const withDefaults = ({ defaults, ...request }: UpOptions, work: beginning.Beginning | undefined): UpOptions => ({
   ...request,
-  branch: request.branch ?? defaults?.branch,
+  repository: request.repository ?? work?.session.repository,
+  branch: request.branch ?? (work === undefined ? defaults?.branch : beginning.branchOf(work)),
   base: request.base ?? defaults?.base,
   depth: request.depth ?? defaults?.depth,
   spec: { ...defaults?.spec, ...request.spec }
@@ -136,9 +145,11 @@ const create = (
     options,
     scope,
     secrets,
-    source
+    source,
+    work
   }: {
     readonly source: Repository.Source
+    readonly work: beginning.Beginning | undefined
     readonly options: UpOptions
     readonly secrets: ReadonlyArray<secrets.Resolved>
     readonly scope?: string | undefined
@@ -154,7 +165,7 @@ const create = (
       row.instance ??
       (yield* box.make(held, backend, {
         scope: scope === undefined ? preflight(backend, row.spec) : Effect.succeed(scope),
-        set: held.phase("resolve", resolved(row, source, options.base)),
+        set: held.phase("resolve", resolved(row, { source, base: options.base, work })),
         before: (key) => hooks.onHost(held, "preUp", key)
       }))
     if (row.instance !== null && !(yield* box.wake(held, backend, ref))) return yield* boxLost(backend.name)
@@ -174,8 +185,17 @@ const create = (
 })
 
 /** The commit to start at, unless a dead attempt recorded it already. */
-const resolved = Effect.fnUntraced(function* (row: Session, source: Repository.Source, base: string | undefined) {
+const resolved = Effect.fnUntraced(function* (
+  row: Session,
+  from: {
+    readonly source: Repository.Source
+    readonly base: string | undefined
+    readonly work: beginning.Beginning | undefined
+  }
+): Effect.fn.Return<SessionPatch, SandboxError.SandboxError, GitServices> {
   if (row.commit !== null) return {}
+  const { base, source, work } = from
+  if (work !== undefined) return beginning.of(work, row)
   const branch = row.branch ?? (yield* Repository.defaultBranch(source))
   const { commit } = yield* Repository.resolve(source, { branch, base })
   return { branch, commit }
@@ -261,7 +281,21 @@ const unknownProvider = (name: string, names: ReadonlyArray<string>) =>
     details: { field: "provider", registered: names }
   })
 
-const validate = Effect.fnUntraced(function* ({ base, branch, name }: UpOptions) {
+const validate = Effect.fnUntraced(function* ({ base, branch, fromCheckpoint, name, ttl }: UpOptions) {
+  if (ttl !== undefined && !(ttl > 0 && Number.isSafeInteger(Math.round(ttl)))) {
+    return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+      message: `a session cannot live for ${ttl} ms`,
+      nextStep: "pass a time such as 8h as --ttl, or none",
+      details: { field: "ttl" }
+    })
+  }
+  if (fromCheckpoint !== undefined && base !== undefined) {
+    return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+      message: "a session that starts with the work of a checkpoint starts at its commit, and not at a base",
+      nextStep: "leave --base out",
+      details: { field: "base" }
+    })
+  }
   const problems = [
     { field: "branch", problem: branch === undefined ? undefined : Repository.checkBranch(branch) },
     { field: "base", problem: base === undefined ? undefined : Repository.checkBranch(base) },

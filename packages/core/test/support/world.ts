@@ -1,13 +1,16 @@
 /** A small deterministic world for the core's tests: counted ids, a host whose processes live as the test says. */
 import { createHash } from "node:crypto"
-import { Effect, Layer, Option, Stream } from "effect"
-import { CheckpointStore } from "../../src/CheckpointStore.ts"
+import { readFileSync } from "node:fs"
+import { Effect, Layer, Option, Result, Stream } from "effect"
+import { CheckpointStore, type Draft, type StoredObject } from "../../src/CheckpointStore.ts"
 import { Hasher } from "../../src/Hasher.ts"
 import { Holder, Host } from "../../src/Host.ts"
 import * as Ids from "../../src/Ids.ts"
 import type { ClaimRequest, OperationRequest, Reservation } from "../../src/Ledger.ts"
 import * as Lifecycle from "../../src/Lifecycle.ts"
+import * as Manifest from "../../src/Manifest.ts"
 import { Principal } from "../../src/Principal.ts"
+import * as SandboxError from "../../src/SandboxError.ts"
 import { Spec } from "../../src/Session.ts"
 
 /** Process ids that the host says are dead. */
@@ -36,26 +39,91 @@ export const hasher = Layer.succeed(Hasher)({
     )
 })
 
-/** A checkpoint store in memory; `spoil` changes what is given back. */
+/** Why an object cannot be used, as a store says it. */
+const invalid = (checkpoint: string, digest: string, problem: "missing" | "damaged") =>
+  SandboxError.make("ERR_CHECKPOINT_INVALID", {
+    message: `object ${digest} of checkpoint ${checkpoint} is ${problem}`,
+    nextStep: "use another checkpoint",
+    details: { checkpoint, digest, problem }
+  })
+
+interface Stored {
+  readonly manifest: Uint8Array
+  readonly objects: ReadonlyMap<string, Uint8Array>
+}
+
+/** A checkpoint store in memory; `spoil` changes what is given back, `lose` takes a checkpoint away. */
 export const makeStore = () => {
-  const files = new Map<string, Uint8Array>()
+  const published = new Map<string, Stored>()
   const log: Array<string> = []
   let spoil: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes
+  const draft = (id: string): Draft => {
+    const objects = new Map<string, Uint8Array>()
+    const keep = (bytes: Uint8Array): StoredObject => {
+      const digest = createHash("sha256").update(bytes).digest("hex")
+      objects.set(digest, bytes)
+      return { digest, size: bytes.length }
+    }
+    return {
+      put: (bytes) => Effect.map(Stream.runCollect(bytes), (chunks) => keep(Buffer.concat([...chunks]))),
+      putFile: (path) =>
+        Effect.try({
+          try: () => keep(readFileSync(path)),
+          catch: (cause) =>
+            SandboxError.make("ERR_CHECKPOINT_FAILED", {
+              message: `${path} cannot be read: ${String(cause)}`,
+              nextStep: "make it readable",
+              details: { path }
+            })
+        }),
+      publish: (manifest) =>
+        Effect.sync(() => {
+          log.push(id)
+          published.set(id, { manifest, objects })
+        })
+    }
+  }
   const layer = Layer.succeed(CheckpointStore)({
-    write: (id, bytes) =>
-      Effect.sync(() => {
-        log.push(id)
-        files.set(id, bytes)
-      }),
-    read: (id) => Effect.sync(() => Option.map(Option.fromNullishOr(files.get(id)), (bytes) => spoil(bytes)))
+    where: "memory",
+    begin: (id) => Effect.sync(() => draft(id)),
+    manifest: (id) =>
+      Effect.sync(() => Option.map(Option.fromNullishOr(published.get(id)), ({ manifest }) => spoil(manifest))),
+    object: (id, digest) =>
+      Stream.unwrap(
+        Effect.suspend(() => {
+          const stored = published.get(id)?.objects.get(digest)
+          if (stored === undefined) return Effect.fail(invalid(id, digest, "missing"))
+          const bytes = spoil(stored)
+          return createHash("sha256").update(bytes).digest("hex") === digest
+            ? Effect.succeed(Stream.make(bytes))
+            : Effect.fail(invalid(id, digest, "damaged"))
+        })
+      ),
+    list: Effect.sync(() => [...published.keys()]),
+    remove: (id) => Effect.sync(() => void published.delete(id)),
+    sweep: Effect.succeed({ drafts: 0, bytes: 0 })
   })
   return {
     layer,
-    files,
+    /** The manifests, by checkpoint. */
+    files: {
+      get: (id: string) => published.get(id)?.manifest
+    },
+    /** The session's record that a checkpoint holds. */
+    record: (id: string): Uint8Array | undefined => {
+      const stored = published.get(id)
+      if (stored === undefined) return undefined
+      return stored.objects.get(Result.getOrThrow(Manifest.decode(stored.manifest)).record.digest)
+    },
+    /** The checkpoints that are there. */
+    ids: () => [...published.keys()],
+    /** What was published, in order; a repeated one again. */
     log,
     spoilWith: (f: (bytes: Uint8Array) => Uint8Array) => {
       spoil = f
-    }
+    },
+    /** Takes a checkpoint away behind everybody's back. */
+    lose: (id: string) => published.delete(id)
   }
 }
 

@@ -1,0 +1,129 @@
+/** What the ledger itself says may be left: creates that were never answered, and boxes that were given up. */
+import { Effect } from "effect"
+import type { Held } from "../../Claim.ts"
+import { Ledger, type UnreadableRow } from "../../Ledger.ts"
+import type { GcOptions } from "../../Options.ts"
+import type { Presence } from "../../Provisioner.ts"
+import { Provisioners, type Target } from "../../Provisioners.ts"
+import { Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
+import * as Time from "../../Time.ts"
+import { cannotSee, type Finding, idle, isRecent, report, whileIdle } from "./finding.ts"
+
+/** Creates that were never answered. */
+export const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
+  const now = yield* Time.millis
+  const findings: Array<Finding> = []
+  const { records, unreadable } = yield* (yield* Ledger).openIntents
+  bad.push(...unreadable)
+  for (const intent of records) {
+    const session = yield* idle(intent.sessionId)
+    if (session === undefined || session.cleanupRequired || isRecent(now, intent.createdAt, options.olderThan)) continue
+    const what = `the create of ${intent.key} was never answered`
+    const seen = yield* presence(intent.provider, { scope: intent.scope, key: intent.key, ref: null })
+    const run = whileIdle(
+      session.id,
+      (row) => Effect.map(isOpen(row, intent.key), (open) => open && !row.cleanupRequired),
+      () => settled(intent)
+    )
+    if (seen._tag === "present") {
+      const finding = `${what}; its box exists and belongs to nobody`
+      findings.push({ session, finding, action: "destroy_box", run })
+    } else if (seen._tag === "absent" && intent.deadline <= now) {
+      findings.push({ session, finding: `${what} in time; there is no box`, action: "close_intent", run })
+    } else {
+      const why = seen._tag === "absent" ? "it may still happen" : `its provider cannot be asked (${seen.why})`
+      findings.push(report(session, `${what}; ${why}`))
+    }
+  }
+  return findings
+})
+
+const isOpen = Effect.fnUntraced(function* (row: Session, key: string) {
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  return intents.some((intent) => intent.key === key && intent.status === "open")
+})
+
+/** The intent with no box left, looked at again under the claim. */
+const settled = Effect.fnUntraced(function* (intent: Intent) {
+  const target: Target = { scope: intent.scope, key: intent.key, ref: null }
+  const seen = yield* presence(intent.provider, target)
+  if (seen._tag === "unknown") return yield* cannotSee(intent.provider, intent.key, seen.why)
+  if (seen._tag === "present") {
+    yield* (yield* (yield* Provisioners).get(intent.provider)).destroy({ ...target, ref: seen.ref })
+  }
+  return { intents: [new Intent({ ...intent, status: "closed" })] }
+})
+
+/** Boxes that no session refers to any more: given up while their provider could not be asked, or left behind on purpose. */
+export const openOrphans = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
+  const now = yield* Time.millis
+  const findings: Array<Finding> = []
+  const { records, unreadable } = yield* (yield* Ledger).openOrphans
+  bad.push(...unreadable)
+  for (const orphan of records) {
+    const session = yield* idle(orphan.sessionId)
+    if (session === undefined || isRecent(now, orphan.createdAt, options.olderThan)) continue
+    const what = `the box ${orphan.key} was ${reasons[orphan.reason]}`
+    if (!isDispensable(session, orphan)) {
+      findings.push(report(session, `${what}; it stays until ${session.name} is ready without it`))
+      continue
+    }
+    const seen = yield* presence(orphan.provider, orphan)
+    if (seen._tag === "unknown") {
+      findings.push(report(session, `${what}, and may still exist: its provider cannot be asked (${seen.why})`))
+      continue
+    }
+    const run = whileIdle(
+      session.id,
+      (row) => Effect.map(isUnresolved(row, orphan.id), (open) => open && isDispensable(row, orphan)),
+      (held) => resolved(held, orphan)
+    )
+    const left = seen._tag === "absent" ? "; there is nothing left of it" : ""
+    findings.push({ session, finding: `${what}${left}`, action: "destroy_box", run })
+  }
+  return findings
+})
+
+const reasons: { readonly [R in Orphan["reason"]]: string } = {
+  retired: "left for another one",
+  stop_exhausted: "left behind because it could not be stopped",
+  abandoned: "abandoned"
+}
+
+/** Whether nobody can need the box any more: its session is no more, or ready in a later one. */
+const isDispensable = (session: Session, orphan: Orphan): boolean =>
+  session.state === "destroyed" ||
+  (session.state === "ready" &&
+    session.instance !== null &&
+    keyGeneration(session.instance.key) > keyGeneration(orphan.key))
+
+const isUnresolved = Effect.fnUntraced(function* (row: Session, id: string) {
+  const { orphans } = yield* (yield* Ledger).history(row.id)
+  return orphans.some((orphan) => orphan.id === id && orphan.resolvedAt === null)
+})
+
+const resolved = Effect.fnUntraced(function* (held: Held, orphan: Orphan) {
+  const backend = yield* (yield* Provisioners).get(orphan.provider)
+  yield* held.phase("destroy", backend.destroy(orphan))
+  const resolvedAt = yield* Time.millis
+  return {
+    orphans: [new Orphan({ ...orphan, resolvedAt })],
+    events: [{ type: "orphan_resolved", data: { key: orphan.key, provider: orphan.provider } }]
+  }
+})
+
+/** Whether a box exists: by its reference where that was learned, because another one may have been made for its key. */
+const presence = Effect.fnUntraced(function* (provider: string, target: Target) {
+  const { ref } = target
+  return yield* (yield* Provisioners).get(provider).pipe(
+    Effect.flatMap((backend) =>
+      ref === null
+        ? backend.find(target)
+        : Effect.map(backend.inspect(ref), (seen): Presence => {
+            if (seen._tag === "unknown") return seen
+            return seen._tag === "gone" ? { _tag: "absent" } : { _tag: "present", ref }
+          })
+    ),
+    Effect.catch((error) => Effect.succeed<Presence>({ _tag: "unknown", why: error.message }))
+  )
+})

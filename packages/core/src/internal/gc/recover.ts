@@ -1,0 +1,121 @@
+/** Sessions whose operation died: brought on, or back, by what the operation had begun. */
+import { Effect } from "effect"
+import type * as Claim from "../../Claim.ts"
+import type { OperationRequest } from "../../Ledger.ts"
+import * as Lifecycle from "../../Lifecycle.ts"
+import { liveness } from "../../Liveness.ts"
+import type { GcOptions } from "../../Options.ts"
+import { Provisioners } from "../../Provisioners.ts"
+import { remove } from "../../programs/destroy.ts"
+import { halt } from "../../programs/down.ts"
+import { revive } from "../../programs/resume.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import type { Session } from "../../Session.ts"
+import * as Time from "../../Time.ts"
+import * as box from "../box.ts"
+import { recorded } from "../failures.ts"
+import { unserved } from "../halt.ts"
+import { type Finding, isRecent, report, request, type Services, underClaim } from "./finding.ts"
+
+/** Sessions whose claim is dead, or that stand in a state that nobody is moving, or that may have left a box. */
+export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArray<Session>, options: GcOptions) {
+  const now = yield* Time.millis
+  const findings: Array<Finding> = []
+  for (const session of sessions) {
+    const status = yield* liveness(session.claim)
+    if (status === "live" || isRecent(now, session.updatedAt, options.olderThan)) continue
+    if (status === "free" && Lifecycle.isSettled(session.state) && !session.cleanupRequired) continue
+    const died = session.claim === null ? "" : `${session.claim.kind} died in phase ${session.claim.phase}; `
+    findings.push(yield* recoveryOf(session, `${died}the session is ${session.state}`))
+  }
+  return findings
+})
+
+const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: string) {
+  const found = (
+    action: Finding["action"],
+    run: Effect.Effect<unknown, SandboxError.SandboxError, Services>
+  ): Finding => ({
+    session,
+    finding,
+    action,
+    run: Effect.as(run, "done" as const)
+  })
+  switch (session.state) {
+    case "requested":
+    case "provisioning":
+    case "syncing": {
+      const madeByUp = session.claim === null || session.claim.prior === null
+      if (madeByUp) return found("recover", rollBackUp(session, yield* request("gc")))
+      const operation = yield* request("resume")
+      const backend = Effect.flatMap(Provisioners, (all) => all.get(session.provider))
+      return found(
+        "recover",
+        Effect.flatMap(backend, (backend) => revive(session, backend, operation))
+      )
+    }
+    case "stopping":
+    case "persisting":
+      return found("recover", halt(session, yield* request("down")))
+    case "tearing_down": {
+      const given = { confirmDataLoss: true, force: false, forget: false, noPersist: false }
+      return found("recover", remove(session, yield* request("destroy"), given))
+    }
+    case "failed":
+      return session.cleanupRequired
+        ? found("destroy_box", cleanUp(session, yield* request("gc")))
+        : found("drop_claim", dropClaim(session, yield* request("gc")))
+    case "switching":
+      return report(session, finding)
+    default:
+      return found("drop_claim", dropClaim(session, yield* request("gc")))
+  }
+})
+
+const removeBoxes = Effect.fnUntraced(function* (held: Claim.Held) {
+  const backends = yield* Provisioners
+  const now = yield* Time.millis
+  const targets = yield* box.targets(yield* held.row)
+  for (const target of targets) {
+    const backend = yield* backends.get(target.provider)
+    yield* held.phase("destroy", backend.destroy(target))
+  }
+  return targets.flatMap(({ intent }) => box.over(intent, now))
+})
+
+const rollBackUp = (session: Session, operation: OperationRequest) =>
+  underClaim(session, operation, (held) =>
+    Effect.gen(function* () {
+      const intents = yield* removeBoxes(held)
+      const died = SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+        message: `up died in phase ${session.claim?.phase ?? "unknown"}; gc removed what it had made`,
+        nextStep: "run up again",
+        operationId: session.claim?.operationId ?? null,
+        sessionId: session.id
+      })
+      return {
+        move: yield* held.move("failed"),
+        set: {
+          instance: null,
+          workspacePath: null,
+          reservedName: null,
+          slot: null,
+          ...unserved,
+          cleanupRequired: false,
+          lastError: recorded(died)
+        },
+        intents
+      }
+    })
+  )
+
+const cleanUp = (session: Session, operation: OperationRequest) =>
+  underClaim(session, operation, (held) =>
+    Effect.map(removeBoxes(held), (intents) => ({
+      set: { instance: null, workspacePath: null, cleanupRequired: false },
+      intents
+    }))
+  )
+
+const dropClaim = (session: Session, operation: OperationRequest) =>
+  underClaim(session, operation, () => Effect.succeed({}))

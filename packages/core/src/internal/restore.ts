@@ -1,0 +1,73 @@
+/** Making a checkout hold the work of a checkpoint, and proving that it does. */
+import { Effect } from "effect"
+import { CheckpointStore } from "../CheckpointStore.ts"
+import type { Held } from "../Claim.ts"
+import type { Backend } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { Session } from "../Session.ts"
+import { apply } from "./apply.ts"
+import { fingerprint } from "./capture.ts"
+import * as checkpoints from "./checkpoints.ts"
+import { visible } from "./visible.ts"
+
+/** The branch that is used where the asked one may not be moved. */
+export const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
+
+/** The name of the undo that gives a checkout back what it held; `settle` asks how it went. */
+export const restoreUndo = "give the checkout back its work"
+
+/**
+ * Makes the checkout hold what the checkpoint has, and compares. Can be repeated; nothing of the checkpoint is trusted that
+ * does not match its digests.
+ *
+ * Fails with `ERR_RESTORE_UNVERIFIED` when what is there afterwards is something else.
+ */
+export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend, checkpointId: string) {
+  const row = yield* held.row
+  const { work } = yield* checkpoints.manifestOf(yield* checkpoints.recorded(checkpointId))
+  if (work === null) return yield* withoutWork(checkpointId)
+  const options = yield* visible(row, backend)
+  if (options === undefined) return yield* unseen(row, backend.name)
+  const store = yield* CheckpointStore
+  const applied = yield* apply({
+    directory: options.directory,
+    document: work.document,
+    object: (digest) => store.object(checkpointId, digest),
+    fallbackBranch: fallbackBranch(row)
+  })
+  yield* Effect.forEach(applied.warnings, held.warn)
+  const { exclude, include } = work
+  const there = yield* fingerprint({ ...options, include, exclude })
+  if (there.fingerprint !== work.fingerprint) return yield* different(row, checkpointId)
+  return applied.branch
+})
+
+/** As `restore`, with the branch that is checked out then recorded. */
+export const restoreInto = Effect.fnUntraced(function* (held: Held, backend: Backend, checkpointId: string) {
+  const branch = yield* held.phase("restore", restore(held, backend, checkpointId))
+  yield* held.commit({
+    ...(branch === null ? {} : { set: { workBranch: branch } }),
+    events: [{ type: "restored", data: { checkpoint: checkpointId } }]
+  })
+})
+
+const withoutWork = (id: string) =>
+  SandboxError.make("ERR_CHECKPOINT_INVALID", {
+    message: `checkpoint ${id} holds the record of a session and none of its work`,
+    nextStep: "see which hold work with `sandbox checkpoint list`",
+    details: { checkpoint: id, problem: "missing" }
+  })
+
+const unseen = (row: Session, provider: string) =>
+  SandboxError.make("ERR_UNSUPPORTED", {
+    message: `the checkout of ${row.name} cannot be seen from this host, so that nothing can be restored into it`,
+    nextStep: "bring the checkpoint up where it can: `sandbox up --from-checkpoint`",
+    details: { provider, capability: "checkout" }
+  })
+
+const different = (row: Session, id: string) =>
+  SandboxError.make("ERR_RESTORE_UNVERIFIED", {
+    message: `the checkout of ${row.name} is not what checkpoint ${id} has, although all of it was written`,
+    nextStep: "end what changes files there, and run the command again",
+    details: { checkpoint: id }
+  })
