@@ -8,7 +8,8 @@ const benches = {
   cold: () => import("./cold.ts"),
   claim: () => import("./claim.ts"),
   inflight: () => import("./inflight.ts"),
-  scale: () => import("./scale.ts")
+  scale: () => import("./scale.ts"),
+  checkpoint: () => import("./checkpoint.ts")
 }
 
 const chosen = process.argv.slice(2)

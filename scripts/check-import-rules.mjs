@@ -61,6 +61,10 @@ const rules = {
     allows: core,
     refuses: [...never, ...platform, ...internals, "effect/process", "@org/sandbox-core/node"]
   },
+  "packages/conformance/src/reference/commands.ts": {
+    allows: [...core, "effect/process"],
+    refuses: [...never, ...platform, ...internals, "effect/sql"]
+  },
   "packages/conformance/src/ProvisionerTest.ts": {
     allows: [...core, "@effect/vitest"],
     refuses: [provider, "node:fs", ...internals]
@@ -77,6 +81,10 @@ const rules = {
     allows: [...core, "@org/sandbox-core/node", "effect/cli", "@effect/platform-node/NodeServices"],
     refuses: [...never, ...sdks, ...internals, "node:fs", "@effect/platform-node", "effect/sql"],
     refusesText: [`export const lazy = () => import("${provider}")`]
+  },
+  "packages/cli/src/commands/provider.ts": {
+    allows: [...core, "@org/sandbox-conformance/Conformance", "effect/cli"],
+    refuses: [provider, "vitest", ...sdks, "node:fs"]
   },
   "packages/cli/src/Terminal.ts": {
     allows: [...core, "effect/process"],

@@ -1,11 +1,11 @@
 /** Checkpoints as a user meets them: real checkouts, real stores, and stores that somebody damaged. */
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { dump, remains, type World, world } from "./support/sandbox.ts"
+import { dump, eventually, processesOf, remains, type World, world } from "./support/sandbox.ts"
 import { everything, listing, status, work, wreck } from "./support/work.ts"
 
 const local = ["--provider", "local", "--json"]
@@ -53,7 +53,9 @@ const flip = (file: string): void => {
 
 /** Changes a byte of an object of a checkpoint: the one that holds the binary file. */
 const damage = (w: World, id: string): void => {
-  const objects = stored(store(w)).filter((file) => file.includes(id) && readFileSync(file).length === 70_000)
+  const objects = stored(join(store(w), "bodies")).filter(
+    (file) => file.includes(id) && readFileSync(file).length === 70_000
+  )
   assert.lengthOf(objects, 1)
   flip(objects[0]!)
 }
@@ -64,7 +66,7 @@ const change = (w: World, sql: string, ...values: ReadonlyArray<string | number>
   db.close()
 }
 
-describe.concurrent("checkpoints", () => {
+describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
   it.live("a checkpoint holds all the work, and restore brings it back byte for byte, keeping what was there", () =>
     Effect.gen(function* () {
       const w = yield* world
@@ -166,13 +168,13 @@ describe.concurrent("checkpoints", () => {
 
   type Spoil = (w: World, id: string, session: string) => void
   const spoiled: ReadonlyArray<readonly [what: string, problem: string, spoil: Spoil]> = [
-    ["that the store lost", "missing", (w, id) => rmSync(join(store(w), "checkpoints", id), { recursive: true })],
-    ["with a spoiled manifest", "damaged", (w, id) => flip(join(store(w), "checkpoints", id, "manifest.json"))],
+    ["that the store lost", "missing", (w, id) => rmSync(join(store(w), "published", id))],
+    ["with a spoiled manifest", "damaged", (w, id) => flip(join(store(w), "published", id, "manifest.json"))],
     [
       "of another session",
       "foreign",
       (w, id, session) => {
-        const file = join(store(w), "checkpoints", id, "manifest.json")
+        const file = join(store(w), "published", id, "manifest.json")
         writeFileSync(file, readFileSync(file, "utf8").replaceAll(session, "sbx_00000000000000000000000000"))
       }
     ],
@@ -267,23 +269,14 @@ describe.concurrent("checkpoints", () => {
         join(w.repository, "sandbox.yaml"),
         "services:\n  - {name: web, command: 'test ! -e poison && sleep 600'}\n"
       )
-      const { worktree_path } = yield* worked(w, "--trust-config")
+      const { session_id, worktree_path } = yield* worked(w, "--trust-config")
       writeFileSync(join(worktree_path, "poison"), "")
       const poisoned = yield* saved(w)
       rmSync(join(worktree_path, "poison"))
       const before = everything(worktree_path)
       // only a service that is down is started again
-      assert.strictEqual(
-        (yield* w.sandbox(
-          "exec",
-          "app",
-          "--",
-          "sh",
-          "-c",
-          "kill $(cat $SANDBOX_RUN_DIR/services/web/pid | cut -d' ' -f1)"
-        )).code,
-        0
-      )
+      for (const pid of processesOf({ sessionId: session_id }, "web")) process.kill(pid, "SIGKILL")
+      yield* eventually("the service is gone", () => processesOf({ sessionId: session_id }, "web").length === 0)
       const failed = yield* w.sandbox("restore", "app", poisoned.checkpoint.id, "--json")
       assert.strictEqual(failed.code, 2, failed.stdout)
       assert.deepEqual(everything(worktree_path), before)
@@ -332,7 +325,7 @@ describe.concurrent("checkpoints", () => {
       const down = yield* halted(w)
       assert.strictEqual(down.checkpoint.head, before.head)
       assert.deepEqual(remains(w).boxes, [])
-      assert.lengthOf(readdirSync(join(store(w), "checkpoints")), 1)
+      assert.lengthOf(readdirSync(join(store(w), "published")), 1)
       const resumed = yield* json(w, "resume", "app")
       assert.isTrue(resumed.ok, JSON.stringify(resumed))
       assert.deepEqual(everything(resumed.worktree_path), before)
@@ -349,7 +342,7 @@ describe.concurrent("checkpoints", () => {
       const refused = yield* w.sandbox("checkpoint", "rm", "app", down.checkpoint.id, "--json")
       assert.strictEqual(refused.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED")
       assert.isTrue((yield* json(w, "checkpoint", "rm", "app", checkpoint.id)).ok)
-      assert.isFalse(existsSync(join(store(w), "checkpoints", checkpoint.id)))
+      assert.isFalse(existsSync(join(store(w), "published", checkpoint.id)))
       assert.isTrue((yield* json(w, "resume", "app")).ok)
       assert.isTrue((yield* json(w, "checkpoint", "rm", "app", down.checkpoint.id)).ok)
       assert.deepEqual(stored(store(w)), [], "objects go with the last checkpoint that has them")
@@ -364,10 +357,10 @@ describe.concurrent("checkpoints", () => {
       yield* worked(w)
       const { checkpoint } = yield* saved(w)
       const kept = join(w.directory, "kept")
-      cpSync(join(store(w), "checkpoints", checkpoint.id), kept, { recursive: true })
+      cpSync(realpathSync(join(store(w), "published", checkpoint.id)), kept, { recursive: true })
       rmSync(store(w), { recursive: true })
-      mkdirSync(join(store(w), "checkpoints"), { recursive: true })
-      cpSync(kept, join(store(w), "checkpoints", checkpoint.id), { recursive: true })
+      mkdirSync(join(store(w), "published"), { recursive: true })
+      cpSync(kept, join(store(w), "published", checkpoint.id), { recursive: true })
       assert.isTrue((yield* json(w, "checkpoint", "verify", "app")).valid)
     })
   )

@@ -273,8 +273,11 @@ describe.concurrent("the life of a session", () => {
       assert.strictEqual(status.code, 4)
       assert.match(status.stdout, /^app-feature {2}stopped\n/)
       assert.match((yield* w.sandbox("resume", id)).stdout, /^app-feature {2}ready\n/)
-      assert.strictEqual((yield* w.sandbox("destroy", id, "--force")).stdout, "app-feature  destroyed\n")
-      assert.strictEqual((yield* w.sandbox("destroy", id)).stdout, "app-feature  destroyed (already)\n")
+      assert.match(
+        (yield* w.sandbox("destroy", id, "--force")).stdout,
+        /^app-feature {2}destroyed\n {2}work kept {2}.* as (ckp_\w+)\nnext: sandbox up --from-checkpoint \1\n$/
+      )
+      assert.match((yield* w.sandbox("destroy", id)).stdout, /^app-feature {2}destroyed \(already\)\n {2}work kept/)
       assert.match((yield* w.sandbox("history", id)).stdout, /WHEN +WHAT +OPERATION\n.*nothing -> requested/)
     })
   )
@@ -335,22 +338,24 @@ describe.concurrent("the life of a session", () => {
     })
   )
 
-  it.live("ends with unsaved work only when that is given up by name", () =>
+  it.live("ends with work that is in no checkpoint only when that is given up by name", () =>
     Effect.gen(function* () {
       const w = yield* world
       const up = (yield* w.sandbox("up", w.repository, "-b", "main", "-p", "local", "--json")).json()
       writeFileSync(join(up.worktree_path, "precious"), "work")
       const before = remains(w)
-      for (const args of [["--force"], ["--force", "--no-persist"]]) {
-        const refused = yield* w.sandbox("destroy", up.session_id, ...args, "--json")
-        assert.strictEqual(refused.code, 1, refused.stdout)
-        assert.strictEqual(refused.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED")
-        assert.include(refused.json().next_step, "--confirm-data-loss")
-        assert.deepEqual(remains(w), before)
-      }
-      assert.strictEqual(readFileSync(join(up.worktree_path, "precious"), "utf8"), "work")
+      const refused = yield* w.sandbox("destroy", up.session_id, "--force", "--no-persist", "--json")
+      assert.strictEqual(refused.code, 1, refused.stdout)
+      assert.strictEqual(refused.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED")
+      assert.include(refused.json().next_step, "--confirm-data-loss")
+      assert.deepEqual(remains(w), before)
       yield* w.sandbox("down", up.session_id)
-      assert.strictEqual((yield* w.sandbox("destroy", up.session_id)).code, 1)
+      // what was saved then is not what is there now
+      writeFileSync(join(up.worktree_path, "precious"), "more work")
+      const changed = yield* w.sandbox("destroy", up.session_id, "--json")
+      assert.strictEqual(changed.code, 1, changed.stdout)
+      assert.strictEqual(changed.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED")
+      assert.strictEqual(readFileSync(join(up.worktree_path, "precious"), "utf8"), "more work")
       const done = yield* w.sandbox("destroy", up.session_id, "--confirm-data-loss", "--json")
       assert.strictEqual(done.code, 0, done.stdout)
       assert.deepEqual(remains(w), nothing)

@@ -259,7 +259,10 @@ describe.concurrent("prompts and terminals", () => {
       const { session_id, worktree_path } = up.json()
       writeFileSync(join(worktree_path, "precious"), "work")
       assert.include(assertFailure(yield* ask("destroy", session_id), "ERR_FORCE_REQUIRED").next_step, "--force")
-      const lost = assertFailure(yield* ask("destroy", session_id, "--force"), "ERR_DATA_LOSS_UNCONFIRMED")
+      const lost = assertFailure(
+        yield* ask("destroy", session_id, "--force", "--no-persist"),
+        "ERR_DATA_LOSS_UNCONFIRMED"
+      )
       assert.include(lost.next_step, "--confirm-data-loss")
       assert.include(assertFailure(yield* ask("down"), "ERR_INVALID_ARGUMENT").next_step, "--all")
       assert.strictEqual((yield* ask("down", session_id)).code, 0)

@@ -449,7 +449,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session's setup", (it) 
   it.effect("I-89 gives its checkout up when asked, and never work that is nowhere else; resume makes it again", () =>
     Effect.gen(function* () {
       const { client, w } = yield* Connected
-      const session = yield* up(client, w, { services: [web] })
+      const session = yield* up(client, w, { services: [web], keeping: { checkpoint: "manual" } })
       const [id, checkout] = [session.sessionId, session.worktreePath!]
       writeFileSync(join(checkout, "new.txt"), "work\n")
       const down = (more: object) => client.down({ session: id, deleteWorktree: true, ...more })

@@ -1,5 +1,5 @@
 /**
- * A program over a provider of its own: `node main.ts <repository> <root>`.
+ * A program over a provider that is not built in: `node main.ts <repository> <root>`.
  *
  * The programs are Effects; what they need is the Node layer and the providers, by the names the program gives them.
  */

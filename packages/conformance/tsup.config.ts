@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup"
 
 export default defineConfig({
-  entry: ["src/*.ts"],
+  entry: ["src/*.ts", "src/reference/provider.ts"],
   format: ["esm"],
   target: "node22",
   platform: "node",

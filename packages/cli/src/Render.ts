@@ -214,7 +214,7 @@ export const gc = (result: Results.GcResult): string =>
     : table([
         ["SESSION", "FOUND", "ACTION", "OUTCOME"],
         ...result.actions.map((action) => [
-          action.name ?? "",
+          action.name ?? "-",
           action.finding,
           action.action,
           action.error === undefined ? action.outcome : `${action.outcome}: ${action.error.cause}`

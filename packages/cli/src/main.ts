@@ -72,10 +72,22 @@ const fiber = Effect.runFork(
 /** What happens at a signal, where that is no rollback: nothing worth a word for verbs that only look. */
 const farewell: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
-    ["list", "ls", "status", "history", "logs", "env", "ports", "open", "owner-of", "validate", "doctor"].map(
-      (verb) => [verb, ""]
-    )
+    [
+      "list",
+      "ls",
+      "status",
+      "history",
+      "logs",
+      "env",
+      "ports",
+      "open",
+      "owner-of",
+      "validate",
+      "doctor",
+      "providers"
+    ].map((verb) => [verb, ""])
   ),
+  provider: "removing what the laws made",
   exec: "ending the command",
   shell: "ending the shell"
 }

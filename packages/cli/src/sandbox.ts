@@ -2,12 +2,15 @@
 import { Command } from "effect/cli"
 import { auth } from "./commands/auth.ts"
 import { checkpoint } from "./commands/checkpoint.ts"
+import { complete } from "./commands/complete.ts"
 import { cp } from "./commands/cp.ts"
 import { destroy } from "./commands/destroy.ts"
 import { doctor } from "./commands/doctor.ts"
 import { down } from "./commands/down.ts"
 import { env } from "./commands/env.ts"
 import { exec } from "./commands/exec.ts"
+import { exportWork } from "./commands/export.ts"
+import { extend } from "./commands/extend.ts"
 import { gc } from "./commands/gc.ts"
 import { history } from "./commands/history.ts"
 import { init } from "./commands/init.ts"
@@ -16,6 +19,8 @@ import { logs } from "./commands/logs.ts"
 import { open } from "./commands/open.ts"
 import { ownerOf } from "./commands/owner-of.ts"
 import { ports } from "./commands/ports.ts"
+import { provider } from "./commands/provider.ts"
+import { providers } from "./commands/providers.ts"
 import { restore } from "./commands/restore.ts"
 import { resume } from "./commands/resume.ts"
 import { shell } from "./commands/shell.ts"
@@ -28,14 +33,14 @@ import { root } from "./root.ts"
 
 export const sandbox = root.pipe(
   Command.withSubcommands([
-    { group: "Life of a session", commands: [up, down, resume, destroy] },
-    { group: "Keeping work", commands: [checkpoint, restore] },
+    { group: "Life of a session", commands: [up, down, resume, complete, extend, destroy] },
+    { group: "Keeping work", commands: [checkpoint, restore, exportWork] },
     {
       group: "Looking and working inside",
       commands: [list, status, history, exec, shell, cp, logs, env, ports, open, ownerOf, auth]
     },
     { group: "Configuration", commands: [init, validate, trust] },
-    { group: "Upkeep", commands: [gc, doctor, version] }
+    { group: "Upkeep", commands: [gc, doctor, providers, provider, version] }
   ]),
   Command.withExamples([
     { command: "sandbox up . --branch main --provider local", description: "Bring up the repository here" },

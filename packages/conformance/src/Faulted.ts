@@ -119,7 +119,12 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
     preflight: (spec) => Effect.asVoid(through("preflight", backend.preflight(spec))),
     provision: (intent) => through("provision", backend.provision(intent)),
     find: (key) =>
-      Effect.flatMap(inner.scope, (scope) => through("find", Effect.suspend(() => backend.find({ scope, key })))),
+      Effect.flatMap(inner.scope, (scope) =>
+        through(
+          "find",
+          Effect.suspend(() => backend.find({ scope, key }))
+        )
+      ),
     inspect: (ref) => through("inspect", backend.inspect(ref)),
     stop: (ref) => through("stop", backend.stop(ref)),
     destroy: (of) => Effect.flatMap(target(of), (found) => through("destroy", backend.destroy(found))),
@@ -127,12 +132,15 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
     ...(start && { start: (ref) => through("start", backend.start(ref)) }),
     ...(exec && {
       exec: (ref, request) =>
-        Effect.map(through("exec", backend.exec(ref, request)), ({ exit, kill, output, resize }): ExecHandle => ({
-          output: Stream.mapError(output, failed("exec")),
-          exit: Effect.mapError(exit, failed("exec")),
-          kill: (signal) => Effect.mapError(kill(signal), failed("exec")),
-          resize: (size) => Effect.mapError(resize(size), failed("exec"))
-        }))
+        Effect.map(
+          through("exec", backend.exec(ref, request)),
+          ({ exit, kill, output, resize }): ExecHandle => ({
+            output: Stream.mapError(output, failed("exec")),
+            exit: Effect.mapError(exit, failed("exec")),
+            kill: (signal) => Effect.mapError(kill(signal), failed("exec")),
+            resize: (size) => Effect.mapError(resize(size), failed("exec"))
+          })
+        )
     }),
     ...(files && {
       files: {
@@ -154,10 +162,7 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
 })
 
 /** The provider of a layer on a bad day. */
-export const layer = <E, R>(
-  inner: Layer.Layer<Provisioner, E, R>,
-  options: Options
-): Layer.Layer<Provisioner, E, R> =>
+export const layer = <E, R>(inner: Layer.Layer<Provisioner, E, R>, options: Options): Layer.Layer<Provisioner, E, R> =>
   Layer.effect(
     Provisioner,
     Effect.gen(function* () {

@@ -126,9 +126,10 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
     status !== "free" || !Lifecycle.isSettled(session.state)
       ? Lifecycle.reentry.some((rule) => rule.in.includes(session.state) && rule.by.includes(kind))
       : false
+  // an export is named before the claim that it has
+  yield* refuseDuringExport(session, kind, operation.id)
   if (status === "live" && !force) return yield* conflict(session, kind, operation.id)
   if (!options.from.includes(session.state) && !reenters) return yield* conflict(session, kind, operation.id)
-  yield* refuseDuringExport(session, kind, operation.id)
 
   const prior = priorOf(session)
   const target = options.enter?.(session, prior)
@@ -139,7 +140,11 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
   const claim: ClaimRequest = { ...(yield* request(kind, prior)), exporting: options.exporting }
   const acquire = ledger.acquire({ observed: session, move, claim, operation, force }).pipe(
     Effect.catchTags({
-      ClaimConflict: (lost) => conflict(lost.current, kind, operation.id),
+      ClaimConflict: ({ current }) =>
+        Effect.andThen(
+          current === null ? Effect.void : refuseDuringExport(current, kind, operation.id),
+          conflict(current, kind, operation.id)
+        ),
       RequestKnown: (known) => reused(known, operation)
     })
   )
@@ -221,6 +226,8 @@ const hold = Effect.fnUntraced(function* (
   const undos = yield* Ref.make<ReadonlyArray<Rollback.Undo>>([])
   const lost = yield* Ref.make(false)
   const warnings = yield* Ref.make<ReadonlyArray<string>>([])
+  /** Whether a write may have taken effect or not, so that even a lease that has not run out proves nothing. */
+  const doubt = yield* Ref.make(false)
 
   const stoodDown = Effect.andThen(
     Ref.set(lost, true),
@@ -237,6 +244,9 @@ const hold = Effect.fnUntraced(function* (
       })
       .pipe(
         Effect.retry(ledgerRetry),
+        Effect.tapError((error) =>
+          error._tag === "SandboxError" && error.details?.["outcome"] === "unknown" ? Ref.set(doubt, true) : Effect.void
+        ),
         Effect.mapError((error) => (error._tag === "SandboxError" ? midOperation(error, operationId) : error)),
         Effect.catchTags({
           ClaimLost: () => stoodDown,
@@ -245,6 +255,7 @@ const hold = Effect.fnUntraced(function* (
         })
       )
     yield* Ref.set(current, written)
+    yield* Ref.set(doubt, false)
     return written
   }, Effect.uninterruptible)
 
@@ -272,6 +283,7 @@ const hold = Effect.fnUntraced(function* (
     const renewed = yield* Effect.result(Effect.timeout(renew, timings.ledgerWrite))
     if (Result.isSuccess(renewed)) return "ours" as const
     if (renewed.failure._tag === "ClaimLost") return "lost" as const
+    if (yield* Ref.get(doubt)) return "unknown" as const
     return (yield* Time.millis) < (yield* Ref.get(leaseUntil)) ? ("ours" as const) : ("unknown" as const)
   })
 
@@ -391,9 +403,18 @@ const withinTime = <A, E, R>(write: Effect.Effect<A, E, R>, duration: Duration.D
     })
   )
 
-/** Short waits for a ledger that is busy or unavailable for a moment: 100, 200, 400 ms. */
+/**
+ * Short waits for a ledger that is busy or unavailable for a moment: 100, 200, 400 ms.
+ *
+ * None where the ledger itself has waited for its server: it says what became of the write, and one whose outcome is
+ * unknown must not be done a second time.
+ */
 const ledgerRetry = Schedule.exponential("100 millis").pipe(
   Schedule.upTo({ times: 3 }),
   Schedule.setInputType<{ readonly _tag: string }>(),
-  Schedule.while(({ input }) => input._tag === "SandboxError" && (input as SandboxError.SandboxError).retryable)
+  Schedule.while(({ input }) => {
+    if (input._tag !== "SandboxError") return false
+    const { details, retryable } = input as SandboxError.SandboxError
+    return retryable && details?.["outcome"] === undefined
+  })
 )

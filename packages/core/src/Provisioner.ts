@@ -242,8 +242,8 @@ export type ProviderServices =
   | Processes
   | Hasher
 
-/** A provider as a package exports it, for a registry to load by name. */
-export interface ProviderModule<Options = unknown> {
+/** What a provider's package declares. */
+export interface ProviderDefinition<Options> {
   readonly apiVersion: 1
   readonly name: string
   /** Decodes the provider's own section of the configuration. */
@@ -251,8 +251,17 @@ export interface ProviderModule<Options = unknown> {
   readonly layer: (options: Options) => Layer.Layer<Provisioner, SandboxError, ProviderServices>
 }
 
+/** A provider as a package exports it, for a registry to load by name. */
+export interface ProviderModule<Options = unknown> extends ProviderDefinition<Options> {
+  /** Decodes options with the copy of effect that their schema was made with: no other copy can run it. */
+  readonly decode: (options: unknown) => Effect.Effect<Options, { readonly message: string }>
+}
+
 /** Declares a provider; its result is the default export of a provider's package. */
-export const defineProvider = <Options>(module: ProviderModule<Options>): ProviderModule<Options> => module
+export const defineProvider = <Options>(definition: ProviderDefinition<Options>): ProviderModule<Options> => ({
+  ...definition,
+  decode: Schema.decodeUnknownEffect(definition.options)
+})
 
 /** The labels that every box carries, set by the create call itself. */
 export const labelNames = {

@@ -1,5 +1,5 @@
 /** From a provider's package to a provider behind the dispatcher. */
-import { Effect, Layer, Predicate, Schema } from "effect"
+import { Effect, Layer, Predicate } from "effect"
 import type { ProviderModule, ProviderServices, Provisioner } from "./Provisioner.ts"
 import { Provisioners } from "./Provisioners.ts"
 import * as SandboxError from "./SandboxError.ts"
@@ -16,7 +16,7 @@ const isProviderModule = (value: unknown): value is ProviderModule =>
   Predicate.hasProperty(value, "apiVersion") &&
   value.apiVersion === 1 &&
   Predicate.hasProperty(value, "layer") &&
-  Predicate.hasProperty(value, "options")
+  Predicate.hasProperty(value, "decode")
 
 /** The provider of a registration. Fails with `ERR_CONFIG_INVALID` when it is none, or refuses its options. */
 export const layer = (
@@ -39,7 +39,7 @@ export const layer = (
       if (!isProviderModule(module)) {
         return yield* invalid("its module's default export was not made by defineProvider, or for another version")
       }
-      const options = yield* Effect.mapError(Schema.decodeEffect(module.options)(registration.options ?? {}), (error) =>
+      const options = yield* Effect.mapError(module.decode(registration.options ?? {}), (error) =>
         invalid(`its options are not valid: ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
       )
       return module.layer(options)

@@ -17,14 +17,15 @@ const isSafeName = (name: string): boolean =>
 /** Whether a path is relative, stays below its root, and never leads into a repository's own directory. */
 export const isSafePath = (path: string): boolean => !path.includes("\0") && path.split("/").every(isSafeName)
 
-const SafePath = Schema.String.check(Schema.makeFilter((path: string) => isSafePath(path) || "a path that stays inside"))
+const SafePath = Schema.String.check(
+  Schema.makeFilter((path: string) => isSafePath(path) || "a path that stays inside")
+)
 
 const Oid = Schema.String.check(Schema.isPattern(/^([0-9a-f]{40}|[0-9a-f]{64})$/))
 
 const Digest = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
 
-const Named = (pattern: RegExp) =>
-  Schema.Struct({ name: Schema.String.check(Schema.isPattern(pattern)), oid: Oid })
+const Named = (pattern: RegExp) => Schema.Struct({ name: Schema.String.check(Schema.isPattern(pattern)), oid: Oid })
 
 /** Flags of an entry of the index that its content does not show. */
 export const IndexFlag = Schema.Literals(["intent-to-add", "skip-worktree", "assume-unchanged"])
@@ -77,7 +78,8 @@ const OperationFile = Schema.Struct({
   size: Schema.Int
 })
 
-interface Fields {
+/** The work of one repository: of the session's own, or of one that is nested in it. */
+export interface Checkout {
   /** How the repository names objects. */
   readonly object_format: "sha1" | "sha256"
   /** The commit that was checked out; null before the first one, which only a nested repository can be. */
@@ -115,10 +117,10 @@ interface Fields {
 export interface Nested {
   readonly path: string
   readonly submodule: boolean
-  readonly work: Fields
+  readonly work: Checkout
 }
 
-const Fields: Schema.Codec<Fields> = Schema.Struct({
+const Checkout: Schema.Codec<Checkout> = Schema.Struct({
   object_format: Schema.Literals(["sha1", "sha256"]),
   head: Schema.NullOr(Oid),
   branch: Schema.NullOr(Schema.String.check(Schema.isPattern(/^[^-\0\n][^\0\n]*$/))),
@@ -140,7 +142,7 @@ const Fields: Schema.Codec<Fields> = Schema.Struct({
     Schema.Struct({
       path: SafePath,
       submodule: Schema.Boolean,
-      work: Schema.suspend((): Schema.Codec<Fields> => Fields)
+      work: Schema.suspend((): Schema.Codec<Checkout> => Checkout)
     })
   )
 })
@@ -151,18 +153,15 @@ export interface Work {
   /** What it was captured with: patterns of ignored files that were taken along, and paths that were left out. */
   readonly include: ReadonlyArray<string>
   readonly exclude: ReadonlyArray<string>
-  readonly checkout: Fields
+  readonly checkout: Checkout
 }
 
 export const Work: Schema.Codec<Work> = Schema.Struct({
   format: Schema.Literal(1),
   include: Schema.Array(Schema.String),
   exclude: Schema.Array(Schema.String),
-  checkout: Fields
+  checkout: Checkout
 })
-
-/** The work of one repository, of the session's own or of one that is nested in it. */
-export type Checkout = Fields
 
 const decodeText = Schema.decodeUnknownResult(Schema.fromJsonString(Work))
 
@@ -175,7 +174,7 @@ export const decode = (bytes: Uint8Array): Result.Result<Work, string> =>
 
 export const encode = (document: Work): Uint8Array => new TextEncoder().encode(JSON.stringify(document))
 
-const objectsOf = (work: Fields): ReadonlyArray<StoredObject> => [
+const objectsOf = (work: Checkout): ReadonlyArray<StoredObject> => [
   ...(work.pack === null ? [] : [work.pack]),
   ...work.operation.files,
   ...work.files.filter((file) => file.type === "file"),
@@ -188,12 +187,12 @@ export const objects = (document: Work): ReadonlyArray<StoredObject> => [
 ]
 
 /** How many files, links and directories there are that no commit has. */
-export const count = (work: Fields): number =>
+export const count = (work: Checkout): number =>
   work.nested.reduce((sum, nested) => sum + count(nested.work), work.files.length + work.directories.length)
 
 const sorted = <A>(rows: ReadonlyArray<A>): ReadonlyArray<string> => rows.map((row) => JSON.stringify(row)).toSorted()
 
-const canonical = (work: Fields): unknown => [
+const canonical = (work: Checkout): unknown => [
   work.head,
   sorted(work.index.map(({ flags, mode, oid, path, stage }) => [path, stage, mode, oid, flags.toSorted()])),
   sorted(work.unindexed),
@@ -211,4 +210,4 @@ const canonical = (work: Fields): unknown => [
 ]
 
 /** The bytes whose digest is the fingerprint: the content alone, in one order, whatever it is called and kept in. */
-export const identity = (work: Fields): Uint8Array => new TextEncoder().encode(JSON.stringify([1, canonical(work)]))
+export const identity = (work: Checkout): Uint8Array => new TextEncoder().encode(JSON.stringify([1, canonical(work)]))

@@ -106,6 +106,12 @@ export interface Client {
   ) => Promise<Results.RemoveCheckpointResult>
   /** Makes a session hold the work of a checkpoint; what it held is saved first. */
   readonly restore: (options: Options.RestoreOptions, call?: CallOptions) => Promise<Results.RestoreResult>
+  /** Pushes the work to a branch of the session's repository, or writes it to files; the session stays as it is. */
+  readonly exportSession: (options: Options.ExportOptions, call?: CallOptions) => Promise<Results.ExportResult>
+  /** Says that the work is done, and saves it; the session is destroyed some time after. */
+  readonly complete: (options: Options.CompleteOptions, call?: CallOptions) => Promise<Results.CompleteResult>
+  /** Sets or clears the time at which `gc` halts the session. */
+  readonly extend: (options: Options.ExtendOptions, call?: CallOptions) => Promise<Results.ExtendResult>
   readonly list: (options?: Options.ListOptions, call?: CallOptions) => Promise<Results.ListResult>
   readonly status: (options: Options.StatusOptions, call?: CallOptions) => Promise<Results.StatusResult>
   readonly history: (options: Options.HistoryOptions, call?: CallOptions) => Promise<Results.HistoryResult>
@@ -230,6 +236,9 @@ export const createClient = (options: ClientOptions): Client => {
     verifyCheckpoint: (options, call) => run(programs.verifyCheckpoint(options), call),
     removeCheckpoint: (options, call) => run(programs.removeCheckpoint(options), call),
     restore: (options, call) => run(programs.restore(options), call),
+    exportSession: (options, call) => run(programs.exportSession(options), call),
+    complete: (options, call) => run(programs.complete(options), call),
+    extend: (options, call) => run(programs.extend(options), call),
     list: (options, call) => run(programs.list(options), call),
     status: (options, call) => run(programs.status(options), call),
     history: (options, call) => run(programs.history(options), call),

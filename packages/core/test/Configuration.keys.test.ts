@@ -81,11 +81,20 @@ const table: Readonly<Record<string, Row>> = {
   "sandbox.mode": oneOf(none, "host", "container", "hybrid"),
   durability: { ...map, absent: required },
   "durability.checkpoint": oneOf("on_down", "on_down", "manual"),
+  "durability.include": {
+    ...list,
+    stays: [[], ["build/", "!build/tmp", "*.local"]],
+    wrong: [...list.wrong, [""], [5], ["a\nb"]]
+  },
   "durability.max_payload_bytes": count(131_072, 1),
   "durability.volume": oneOf(none, "ephemeral", "persist"),
   github: { ...map },
   "github.token_env": { absent: none, stays: ["GH", "SANDBOX_X"], wrong: ["", "a-b", 5, false] },
-  "github.export_branch_prefix": text,
+  "github.export_branch_prefix": {
+    ...text,
+    stays: ["x", "team/sandbox-"],
+    wrong: [...text.wrong, "-x", "a..b", "a b/"]
+  },
   slots: { ...map, absent: required },
   "slots.max": count(8, 1),
   "slots.stride": count(1, 1),

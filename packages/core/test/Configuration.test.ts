@@ -340,6 +340,20 @@ describe("warnings", () => {
     })
   )
 
+  it.effect("name what is written and has no effect yet, and nothing that has one", () =>
+    Effect.gen(function* () {
+      const { warnings } = yield* load({
+        sandbox: { auto_teardown: false, completed_retention_mins: 5 },
+        durability: { checkpoint: "manual", include: ["build/"], volume: "persist" },
+        github: { export_branch_prefix: "team/" }
+      })
+      assert.deepEqual(
+        warnings.map(({ message, path }) => `${path} ${message}`),
+        ["durability.volume has no effect in this version"]
+      )
+    })
+  )
+
   it.effect("name what is allowed and rarely meant", () =>
     Effect.gen(function* () {
       const { warnings } = yield* load({
@@ -469,7 +483,10 @@ describe("the meaning", () => {
         hooks: { pre_up: "one", post_down: ["two"], timeout_s: 5 },
         inherit_env: [".env", { file: "b", mode: "copy" }],
         secrets: [{ name: "A" }, { name: "B", from: "file:b.txt", to: "file" }],
-        slots: { max: 2, strict: true }
+        slots: { max: 2, strict: true },
+        sandbox: { auto_teardown: false, completed_retention_mins: 0 },
+        durability: { checkpoint: "manual", include: ["build/"] },
+        github: { export_branch_prefix: "team/" }
       })
       const options = Configuration.setup(configuration, (path) => `/folder/${path}`)
       assert.deepEqual<unknown>(options, {
@@ -523,9 +540,17 @@ describe("the meaning", () => {
           { name: "A", to: "env", from: { env: "A" } },
           { name: "B", to: "file", from: { file: "/folder/b.txt" } }
         ],
+        keeping: {
+          checkpoint: "manual",
+          include: ["build/"],
+          autoTeardown: false,
+          completedRetentionMins: 0,
+          exportBranchPrefix: "team/"
+        },
         slots: { max: 2, stride: 1, searchRange: 10, strict: true }
       })
       assert.strictEqual(Setup.from(options).services.length, 4)
+      assert.deepEqual<unknown>(Setup.from(options).keeping, options.keeping)
     })
   )
 

@@ -25,7 +25,7 @@ const runAt = <A, E, R>(at: string, body: (store: Store) => Effect.Effect<A, E, 
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest("hex")
-const large = (seed: number) => Buffer.alloc(3 * 2 ** 20 + 17, bytes(`large ${seed} `))
+const large = (seed: number) => Buffer.alloc(5 * 2 ** 20 + 17, bytes(`large ${seed} `))
 
 const save = Effect.fnUntraced(function* (store: Store, id: string, contents: ReadonlyArray<Uint8Array>) {
   const draft = yield* store.begin(id)
@@ -198,7 +198,7 @@ describe("a checkpoint store in a directory", () => {
   it.live("saves files of any size as they are", () =>
     run((store, at) =>
       Effect.gen(function* () {
-        const sizes = [0, 1, 4096, 2 ** 18 - 1, 2 ** 18, 2 ** 18 + 1, 2 ** 20, 2 ** 20 + 1, 5 * 2 ** 20 + 3]
+        const sizes = [0, 1, 4096, 2 ** 18 + 1, 2 ** 20 + 1, 2 ** 22 - 1, 2 ** 22, 2 ** 22 + 1, 5 * 2 ** 20 + 3]
         const contents = sizes.map((size) => randomBytes(size))
         yield* Effect.scoped(
           Effect.gen(function* () {
@@ -535,7 +535,7 @@ describe("a checkpoint store in a directory", () => {
               }
               swept += (yield* store.sweep).drafts
               if (!fs.existsSync(join(at, "objects"))) continue
-            assert.lengthOf(fs.readdirSync(join(at, "bodies")), published.length)
+              assert.lengthOf(fs.readdirSync(join(at, "bodies")), published.length)
               assert.lengthOf(fs.readdirSync(join(at, "published")), published.length)
               const alone = filesBelow(join(at, "objects")).filter((path) => fs.statSync(path).nlink === 1)
               assert.deepStrictEqual(alone, [])
@@ -599,7 +599,7 @@ describe("a checkpoint store in a directory", () => {
       it.live(`fails when the disk is full with ${what}, and shows and keeps nothing of it`, () =>
         run((_, at) =>
           Effect.gen(function* () {
-            yield* mounted(at, "6m")
+            yield* mounted(at, "9m")
             yield* runAt(at, (store) =>
               Effect.gen(function* () {
                 yield* save(store, "ckp_1", [large(1)])

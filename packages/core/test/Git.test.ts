@@ -1,6 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import * as Git from "@org/sandbox-core/Git"
-import { Effect, Fiber, FileSystem, Option, Redacted } from "effect"
+import { Effect, Fiber, FileSystem, Option, Redacted, Stream } from "effect"
 import { alive, directory, git, repository, layer as services } from "./git.ts"
 
 /** Puts a program called git in front of the real one. */
@@ -29,6 +29,27 @@ layer(services, { excludeTestServices: true })("git on the host", (it) => {
       assert.deepInclude(error, { reason: "failed", command: "rev-parse", code: 128 })
       assert.strictEqual(error.message, "git rev-parse failed with exit code 128: fatal: Needed a single revision")
       assert.notInclude(JSON.stringify(error), "canary")
+    })
+  )
+
+  it.effect("streams what a command reads and prints, and fails after the last of it", () =>
+    Effect.gen(function* () {
+      const cwd = yield* repository
+      const bytes = Uint8Array.from({ length: 3_000_000 }, (_, at) => (at * 7) % 256)
+      const oid = yield* Stream.mkString(
+        Stream.decodeText(Git.stream(["hash-object", "-w", "--stdin"], { cwd, stdin: Stream.make(bytes, bytes) }))
+      )
+      const size = yield* Stream.runFold(
+        Git.stream(["cat-file", "blob", oid.trim()], { cwd }),
+        () => 0,
+        (sum, chunk) => sum + chunk.length
+      )
+      assert.strictEqual(size, 2 * bytes.length)
+      const bad = Git.stream(["cat-file", "--batch-check", "--no-such"], { cwd, stdin: Stream.make(bytes) })
+      const error = yield* Effect.flip(Stream.runDrain(bad))
+      assert.deepInclude(error, { _tag: "GitError", reason: "failed", command: "cat-file", code: 129 })
+      const none = ["rev-parse", "--verify", "--quiet", "nothing"]
+      assert.strictEqual(yield* Stream.runCount(Git.stream(none, { cwd }, [0, 1])), 0)
     })
   )
 

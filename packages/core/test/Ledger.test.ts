@@ -190,11 +190,12 @@ for (const database of databases) {
           const session = yield* readySession()
           const held = yield* store.acquire(acquisition(session, `r-${session.id}`))
           yield* TestClock.adjust("10 seconds")
-          yield* store.renew({ sessionId: session.id, token: `r-${session.id}`, lease: 30_000 })
+          const renewal = { sessionId: session.id, operationId: held.claim!.operationId, lease: 30_000 }
+          yield* store.renew({ ...renewal, token: `r-${session.id}` })
           const row = Option.getOrThrow(yield* store.session(session.id))
           assert.strictEqual(row.version, held.version)
           assert.strictEqual(row.claim!.leaseUntil, held.claim!.leaseUntil + 10_000)
-          const lost = yield* Effect.flip(store.renew({ sessionId: session.id, token: "other", lease: 30_000 }))
+          const lost = yield* Effect.flip(store.renew({ ...renewal, token: "other" }))
           assert.strictEqual(lost._tag, "ClaimLost")
         })
       )
@@ -205,7 +206,12 @@ for (const database of databases) {
           const session = yield* readySession()
           const held = yield* store.acquire(acquisition(session, `s-${session.id}`))
           yield* TestClock.adjust("31 seconds")
-          yield* store.renew({ sessionId: session.id, token: `s-${session.id}`, lease: 30_000 })
+          yield* store.renew({
+            sessionId: session.id,
+            token: `s-${session.id}`,
+            operationId: held.claim!.operationId,
+            lease: 30_000
+          })
           const refused = yield* Effect.flip(store.acquire(acquisition(held, `x-${session.id}`)))
           assert.strictEqual(refused._tag, "ClaimConflict")
           yield* store.acquire({ ...acquisition(held, `f-${session.id}`), force: true })
@@ -255,6 +261,10 @@ for (const database of databases) {
             digest: "d",
             bytes: 3,
             verified: true,
+            reason: "down",
+            head: "c0ffee",
+            fingerprint: "f",
+            files: 2,
             compacted: 0,
             persistedAt: 7
           })
@@ -280,11 +290,12 @@ for (const database of databases) {
           assert.isTrue((yield* store.openIntents).records.some((open) => open.key === key))
           assert.isTrue((yield* store.openOrphans).records.some((open) => open.id === orphan.id))
 
-          // a second checkpoint of the same id cannot be: nothing else of that change may stay
+          // a checkpoint of a session that is not there cannot be: nothing else of that change may stay
+          const foreign = new Checkpoint({ ...checkpoint, sessionId: "sbx_nobody" })
           const refused = yield* Effect.flip(
             store.commit({
               ...fence,
-              change: { set: { commit: "half" }, checkpoint, events: [{ type: "half", data: {} }] }
+              change: { set: { commit: "half" }, checkpoint: foreign, events: [{ type: "half", data: {} }] }
             })
           )
           assert.isTrue(refused._tag === "SandboxError" && refused.code === "ERR_LEDGER_IO")
@@ -301,6 +312,152 @@ for (const database of databases) {
           })
           assert.isFalse((yield* store.openIntents).records.some((open) => open.key === key))
           assert.isFalse((yield* store.openOrphans).records.some((open) => open.id === orphan.id))
+        })
+      )
+
+      it.effect("I-60 the export lock is taken, renewed and dropped with the claim, by one write each", () =>
+        Effect.gen(function* () {
+          const store = yield* Ledger
+          const session = yield* readySession()
+          const wanted = acquisition(session, `e-${session.id}`, "export")
+          const exporting = { ...wanted, claim: { ...wanted.claim, exporting: "topic" } }
+          const locked = yield* store.acquire(exporting)
+          const operationId = locked.claim!.operationId
+          assert.deepStrictEqual(
+            { ...locked.exportLock },
+            { operationId, branch: "topic", leaseUntil: locked.claim!.leaseUntil }
+          )
+          yield* TestClock.adjust("10 seconds")
+          const fence = { sessionId: session.id, token: wanted.claim.token, operationId }
+          yield* store.renew({ ...fence, lease: 30_000, exporting: "topic" })
+          const renewed = Option.getOrThrow(yield* store.session(session.id))
+          assert.strictEqual(renewed.exportLock?.leaseUntil, renewed.claim?.leaseUntil)
+          assert.strictEqual(renewed.exportLock?.leaseUntil, locked.exportLock!.leaseUntil + 10_000)
+          const working = yield* store.commit({ ...fence, change: { phase: "push" } })
+          assert.deepStrictEqual(working.exportLock, renewed.exportLock)
+          const released = yield* store.commit({ ...fence, change: { release: true } })
+          assert.deepStrictEqual([released.exportLock, released.claim], [null, null])
+        })
+      )
+
+      it.effect("I-66 an export lock that was renewed after the look refuses the claim, whatever is forced", () =>
+        Effect.gen(function* () {
+          const store = yield* Ledger
+          const session = yield* readySession()
+          const wanted = acquisition(session, `l-${session.id}`, "export")
+          const locked = yield* store.acquire({ ...wanted, claim: { ...wanted.claim, exporting: "topic" } })
+          const fence = { sessionId: session.id, token: wanted.claim.token, operationId: locked.claim!.operationId }
+          yield* TestClock.adjust("31 seconds")
+          yield* store.renew({ ...fence, lease: 30_000, exporting: "topic" })
+          const before = [yield* store.session(session.id), yield* store.history(session.id)]
+          const destroying = acquisition(locked, `d-${session.id}`, "destroy")
+          const refused = yield* Effect.flip(store.acquire({ ...destroying, force: true }))
+          assert.isTrue(
+            refused._tag === "ClaimConflict" &&
+              refused.current?.exportLock?.leaseUntil === locked.exportLock!.leaseUntil + 31_000
+          )
+          assert.deepStrictEqual([yield* store.session(session.id), yield* store.history(session.id)], before)
+          // one that nobody renews any more is taken over with its claim, and is not dropped by the one that did so
+          const observed = Option.getOrThrow(yield* store.session(session.id))
+          yield* TestClock.adjust("31 seconds")
+          const taken = yield* store.acquire({ ...acquisition(observed, `d-${session.id}`, "destroy"), force: false })
+          assert.strictEqual(taken.claim?.token, `d-${session.id}`)
+          const late = yield* Effect.flip(store.renew({ ...fence, lease: 30_000, exporting: "topic" }))
+          assert.strictEqual(late._tag, "ClaimLost")
+          const after = Option.getOrThrow(yield* store.session(session.id))
+          assert.deepStrictEqual(after.exportLock, observed.exportLock)
+        })
+      )
+
+      it.effect("finds a checkpoint by its id or a prefix of its own, and forgets those that are removed", () =>
+        Effect.gen(function* () {
+          const store = yield* Ledger
+          const [session, foreign] = [yield* readySession(), yield* readySession()]
+          const of = (id: string, sessionId: string) =>
+            new Checkpoint({
+              ...{ id, sessionId, digest: "d", bytes: 1, verified: true, reason: "request", head: null },
+              ...{ fingerprint: null, files: 0, compacted: 0, persistedAt: 1 }
+            })
+          const name = `ckp_${session.id}`
+          const kept = new Map([`${name}a`, `${name}a1`, `${name}b`].map((id) => [id, of(id, session.id)]))
+          const held = yield* store.acquire(acquisition(session, `p-${session.id}`))
+          const fence = { sessionId: session.id, token: `p-${session.id}`, operationId: held.claim!.operationId }
+          for (const checkpoint of kept.values()) yield* store.commit({ ...fence, change: { checkpoint } })
+          const theirs = yield* store.acquire(acquisition(foreign, `p-${foreign.id}`))
+          const other = { sessionId: foreign.id, token: `p-${foreign.id}`, operationId: theirs.claim!.operationId }
+          yield* store.commit({ ...other, change: { checkpoint: of(`ckp_${foreign.id}z`, foreign.id) } })
+
+          const found = (id: string) => Effect.map(store.checkpoint(id), (it) => Option.getOrNull(it)?.id ?? null)
+          assert.strictEqual(yield* found(`${name}b`), `${name}b`)
+          assert.strictEqual(yield* found(`${name}a1`), `${name}a1`)
+          assert.strictEqual(yield* found(`${name}a`), `${name}a`)
+          assert.isNull(yield* found(name))
+          assert.isNull(yield* found("%"))
+          assert.deepStrictEqual(Option.getOrNull(yield* store.checkpoint(`${name}b`)), kept.get(`${name}b`))
+
+          // replaced as a whole when it is done again, and another session's is not ours to remove
+          yield* store.commit({
+            ...fence,
+            change: { checkpoint: new Checkpoint({ ...kept.get(`${name}b`)!, bytes: 2 }) }
+          })
+          yield* store.commit({ ...fence, change: { removedCheckpoints: [`${name}a`, `ckp_${foreign.id}z`] } })
+          const left = (yield* store.history(session.id)).checkpoints
+          assert.deepStrictEqual(
+            left.map(({ bytes, id }) => [id, bytes]),
+            [
+              [`${name}a1`, 1],
+              [`${name}b`, 2]
+            ]
+          )
+          assert.strictEqual((yield* store.history(foreign.id)).checkpoints.length, 1)
+        })
+      )
+
+      it.effect("forgets a destroyed session of which nothing is left, and no other", () =>
+        Effect.gen(function* () {
+          const store = yield* Ledger
+          const sql = yield* SqlClient.SqlClient
+          const of = Effect.fnUntraced(function* (columns: Readonly<Record<string, unknown>> = {}) {
+            const session = yield* readySession()
+            yield* sql`UPDATE sessions SET ${sql.update({ state: "destroyed", ...columns })} WHERE id = ${session.id}`
+            return Option.getOrThrow(yield* store.session(session.id))
+          })
+          const refused = [
+            yield* of({ state: "failed" }),
+            yield* of({ cleanup_required: 1 }),
+            yield* Effect.tap(of(), (row) => store.acquire(acquisition(row, `g-${row.id}`, "destroy"))),
+            yield* Effect.tap(
+              of(),
+              (
+                row
+              ) => sql`INSERT INTO intents (key, session_id, generation, provider, scope, name, status, deadline, created_at)
+                VALUES (${`${row.id}.g1`}, ${row.id}, 1, 'memory', 'here', 'box', 'open', 1, 1)`
+            ),
+            yield* Effect.tap(
+              of(),
+              (row) => sql`INSERT INTO orphans (id, session_id, operation_id, provider, scope, key, reason, created_at)
+                VALUES (${`orp-${row.id}`}, ${row.id}, 'op', 'memory', 'here', 'k', 'retired', 1)`
+            ),
+            yield* Effect.tap(
+              of(),
+              (row) => sql`INSERT INTO checkpoints (id, session_id, digest, bytes, verified, compacted, persisted_at)
+                VALUES (${`ckp-${row.id}`}, ${row.id}, 'd', 1, 1, 0, 1)`
+            )
+          ]
+          for (const [at, row] of refused.entries()) {
+            const current = Option.getOrThrow(yield* store.session(row.id))
+            assert.isFalse(yield* store.purge(current), `${at}`)
+            assert.isNotEmpty((yield* store.history(row.id)).events)
+          }
+          const row = yield* of()
+          assert.isFalse(yield* store.purge({ ...row, version: row.version - 1 } as Session))
+          assert.isTrue(yield* store.purge(row))
+          assert.isTrue(Option.isNone(yield* store.session(row.id)))
+          const { events, operations } = yield* store.history(row.id)
+          assert.deepStrictEqual([events, operations], [[], []])
+          assert.isFalse(yield* store.purge(row))
+          yield* sql`UPDATE intents SET status = 'closed' WHERE deadline = 1`
+          yield* sql`UPDATE orphans SET resolved_at = 2 WHERE operation_id = 'op'`
         })
       )
 

@@ -36,6 +36,9 @@ const session = new Session({
     operationId: "op_1"
   }),
   expiresAt: null,
+  restoreFrom: null,
+  lastExport: null,
+  completedAt: null,
   createdAt: 1_000,
   updatedAt: 2_000,
   readyAt: 1_500,

@@ -26,6 +26,7 @@ const session = (state: Session["state"], instance: InstanceRef | null = ref) =>
     ...{ health: null, repository: "/repo", branch: "main", workBranch: null, commit: null, workspacePath: null },
     ...{ setup: null, placementScope: null, slot: null, ports: null, endpointUrl: null, lastError: null },
     ...{ expiresAt: null, createdAt: 0, updatedAt: 0, readyAt: 0, stoppedAt: null, persistedAt: null },
+    ...{ restoreFrom: null, lastExport: null, completedAt: null },
     destroyedAt: null
   })
 

@@ -13,7 +13,7 @@ const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 const bytes = (content: string) => new TextEncoder().encode(content)
 
 /** The same number has the same content in every process; some are larger than what is held in memory. */
-const content = (n: number) => bytes(`${n}.`.repeat(n % 7 === 0 ? 120_000 : 1 + (n % 5) * 400))
+const content = (n: number) => bytes(`${n}.`.repeat(n % 7 === 0 ? 2_200_000 : 1 + (n % 5) * 400))
 
 const save = Effect.fnUntraced(function* (id: string, numbers: ReadonlyArray<number>) {
   const draft = yield* (yield* CheckpointStore).begin(id)

@@ -2,7 +2,8 @@
 import { type Provisioner, Provisioners, Registration } from "@org/sandbox-core"
 import { formatPath, type Path } from "@org/sandbox-core/Configuration"
 import * as Trust from "@org/sandbox-core/Trust"
-import { Effect, Layer, Option, Path as Paths } from "effect"
+import { Effect, Layer, Path as Paths } from "effect"
+import { moduleOf } from "../moduleOf.ts"
 import { builtin } from "../Providers.ts"
 import type { Loaded } from "./Loaded.ts"
 
@@ -53,16 +54,3 @@ const accepted = <A, E, R>(loaded: Found, name: string, provider: Layer.Layer<A,
       return yield* Trust.untrusted(claimed, theirs.map(formatPath))
     })
   )
-
-const isFile = (use: string): boolean => /^\.{0,2}\//.test(use) || /\.[cm]?[jt]s$/.test(use)
-
-/** A file, or a package as seen from the configuration's folder, and then from here. */
-const moduleOf = (paths: Paths.Path, use: string, folder: string): Promise<unknown> => {
-  if (isFile(use)) return import(fileUrl(paths.resolve(folder, use)))
-  // what resolves a package from another place than this one is nowhere else
-  const { createRequire } = process.getBuiltinModule("node:module")
-  const found = Option.liftThrowable(createRequire(paths.join(folder, "sandbox.yaml")).resolve)(use)
-  return import(Option.match(found, { onNone: () => use, onSome: fileUrl }))
-}
-
-const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`

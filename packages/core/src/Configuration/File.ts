@@ -120,8 +120,12 @@ export const File = Schema.Struct({
         Text,
         "The address of a session on the web, where it is not the service's own: {port}, {name} and {slot} are filled in"
       ),
-      auto_teardown: key(Schema.Boolean, true, "Destroy a completed session once it is saved"),
-      completed_retention_mins: key(AtLeast(0), 60, "Minutes that a completed session is kept"),
+      auto_teardown: key(
+        Schema.Boolean,
+        true,
+        "Let export and gc destroy a completed session once all of its work is saved"
+      ),
+      completed_retention_mins: key(AtLeast(0), 60, "Minutes that a completed session is kept before that"),
       mode: maybe(
         Schema.Literals(["host", "container", "hybrid"]),
         "host: only providers that do not isolate; container: only those that do; hybrid: both"
@@ -131,7 +135,16 @@ export const File = Schema.Struct({
   ),
   durability: section(
     Schema.Struct({
-      checkpoint: key(Schema.Literals(["on_down", "manual"]), "on_down", "When a session's work is saved"),
+      checkpoint: key(
+        Schema.Literals(["on_down", "manual"]),
+        "on_down",
+        "on_down: halting and completing a session save its work; manual: only `checkpoint create` does"
+      ),
+      include: key(
+        Schema.Array(Text),
+        [],
+        "Patterns as in .gitignore: files that git ignores and checkpoints take along all the same"
+      ),
       max_payload_bytes: key(AtLeast(1), 131_072, "The largest record of a session, in bytes"),
       volume: maybe(Schema.Literals(["ephemeral", "persist"]), "Whether a box's volume outlives it")
     }),
@@ -143,7 +156,10 @@ export const File = Schema.Struct({
         OwnVariable,
         "The variable of this host that holds the token for github.com; GITHUB_TOKEN, when absent"
       ),
-      export_branch_prefix: maybe(Text, "What the branches of exports start with")
+      export_branch_prefix: maybe(
+        Text,
+        "What the name of an export's branch starts with, before the session's name; sandbox/, when absent"
+      )
     }),
     "GitHub"
   ),

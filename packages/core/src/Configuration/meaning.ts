@@ -51,7 +51,7 @@ export const secretSource = (text: string, absolute: (path: string) => string): 
 
 /** What a session runs beside its checkout; `absolute` says what a path of a secret is relative to. */
 export const setup = (configuration: Configuration, absolute: (path: string) => string): SetupOptions => {
-  const { env, hooks, inherit_env, sandbox, secrets, services, slots } = configuration
+  const { durability, env, github, hooks, inherit_env, sandbox, secrets, services, slots } = configuration
   return {
     services: services.map(service),
     hooks: present({
@@ -65,6 +65,13 @@ export const setup = (configuration: Configuration, absolute: (path: string) => 
     env,
     inheritEnv: inherit_env.map((entry) => (typeof entry === "string" ? { file: entry } : entry)),
     secrets: secrets.map(({ from, name, to }) => ({ name, to, from: secretSource(from ?? `env:${name}`, absolute) })),
+    keeping: {
+      checkpoint: durability.checkpoint,
+      include: durability.include,
+      autoTeardown: sandbox.auto_teardown,
+      completedRetentionMins: sandbox.completed_retention_mins,
+      ...present({ exportBranchPrefix: github.export_branch_prefix })
+    },
     slots: { max: slots.max, stride: slots.stride, searchRange: slots.search_range, strict: slots.strict },
     ...(sandbox.web_base_url === undefined ? {} : { webBaseUrl: sandbox.web_base_url })
   }

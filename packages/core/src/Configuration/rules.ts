@@ -24,11 +24,7 @@ export interface Findings {
 
 /** Keys that this version reads and does nothing with. */
 export const withoutEffect: ReadonlyArray<Path> = [
-  ["sandbox", "auto_teardown"],
-  ["sandbox", "completed_retention_mins"],
-  ["durability", "checkpoint"],
   ["durability", "volume"],
-  ["github", "export_branch_prefix"],
   ["switch", "on_stop_failure"],
   ["switch", "on_failure"]
 ]
@@ -66,7 +62,8 @@ const listed = (names: Iterable<string>): string => [...names].join(", ") || "(n
 
 const general = (configuration: Configuration, { providers: builtin, repository }: Surroundings): Findings => {
   const { problem, warning, ...findings } = collect()
-  const { control_plane_url, inherit_env, provider, providers, repo, sandbox, slots, timeouts } = configuration
+  const { control_plane_url, durability, github, inherit_env, provider, providers, repo, sandbox, slots, timeouts } =
+    configuration
   const names = new Set([...Object.keys(builtin), ...Object.keys(providers)])
   if (control_plane_url !== undefined) {
     problem(["control_plane_url"], "is set, and a control plane is not supported by this version: leave the key out")
@@ -101,6 +98,12 @@ const general = (configuration: Configuration, { providers: builtin, repository 
     const wrong = repo[key] === undefined ? undefined : Repository.checkBranch(repo[key])
     if (wrong !== undefined) problem(["repo", key], `is no name that git takes. ${wrong}`)
   }
+  const prefix = github.export_branch_prefix
+  const unfit = prefix === undefined ? undefined : Repository.checkBranch(`${prefix}x`)
+  if (unfit !== undefined) problem(["github", "export_branch_prefix"], `is no start of a branch's name. ${unfit}`)
+  durability.include.forEach((pattern, index) => {
+    if (/[\r\n]/.test(pattern)) problem(["durability", "include", index], "must be one pattern, on one line")
+  })
   if (sandbox.web_base_url !== undefined && !Setup.isWebTemplate(sandbox.web_base_url)) {
     problem(["sandbox", "web_base_url"], "is no web address: write it as http://host:{port} or https://{name}.host")
   }

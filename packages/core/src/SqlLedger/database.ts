@@ -1,10 +1,11 @@
 /** The database under a ledger: failures classified, transactions short, rows read whole or refused. */
 import { Effect, Option, Result } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import { InTransaction, type UnreadableRow } from "../Ledger.ts"
+import type { UnreadableRow } from "../Ledger.ts"
 import type { SandboxError } from "../SandboxError.ts"
-import { classify, corrupt } from "./errors.ts"
+import { classify, corrupt, isSqlError } from "./errors.ts"
 import * as Rows from "./rows.ts"
+import * as Transactions from "./transactions.ts"
 
 export type Database = Effect.Success<ReturnType<typeof make>>
 
@@ -20,9 +21,13 @@ export const make = Effect.fnUntraced(function* (where: string) {
         isSqlError(error) ? classify(where, operation, error) : (error as Exclude<E, SqlError.SqlError>)
       )
 
-  /** One short transaction; nothing that waits may run inside. */
-  const transact = <A, E>(operation: string, body: Effect.Effect<A, E>) =>
-    body.pipe(Effect.provideService(InTransaction, true), sql.withTransaction, Effect.withSpan(`Ledger.${operation}`))
+  const { patiently, transact } = Transactions.make({ sql, where })
+
+  /** What changes nothing, or nothing more when it is done again: repeated until a server that went away is back. */
+  const repeatable =
+    (operation: string) =>
+    <A, E, R>(self: Effect.Effect<A, E, R>) =>
+      failure(operation)(patiently(self))
 
   /** Rows that must all be readable. */
   const all = <A>(rows: ReadonlyArray<Rows.Row>, read: (row: Rows.Row) => Result.Result<A, UnreadableRow>) =>
@@ -46,11 +51,8 @@ export const make = Effect.fnUntraced(function* (where: string) {
       (rows) => first(rows, Rows.toOperation)
     )
 
-  return { where, sql, failure, transact, all, first, session, request }
+  return { where, sql, failure, repeatable, transact, all, first, session, request }
 })
-
-const isSqlError = (error: unknown): error is SqlError.SqlError =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
 
 export const isUniqueViolation = (error: unknown): error is SqlError.SqlError =>
   isSqlError(error) && error.reason._tag === "UniqueViolation"

@@ -5,6 +5,37 @@ import * as SandboxError from "../SandboxError.ts"
 /** SQLite's primary result codes that mean something to us. https://www.sqlite.org/rescode.html */
 const sqlite = { busy: 5, locked: 6, corrupt: 11, full: 13, cannotOpen: 14, readonly: 8, notADatabase: 26 }
 
+/** PostgreSQL's codes, and those of a socket, that say more than their message. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const postgres = {
+  /** The session was ended, or never began, for a reason that passes. */
+  away: ["57P01", "57P02", "57P03", "57P05", "25P03", "40003"],
+  full: "53100",
+  noConnections: "53300",
+  damaged: ["XX001", "XX002"],
+  noDatabase: "3D000",
+  readOnly: "25006"
+}
+
+export const isSqlError = (error: unknown): error is SqlError.SqlError =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
+
+const serverCode = (error: SqlError.SqlError): string => {
+  const cause: unknown = error.reason.cause
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+  return typeof code === "string" ? code : ""
+}
+
+const isAway = (error: SqlError.SqlError): boolean =>
+  error.reason._tag === "ConnectionError" || postgres.away.includes(serverCode(error))
+
+/** Whether a server's failure is over soon: it went away, has no connection to spare, or chose another's transaction. */
+export const isPassing = (error: unknown): error is SqlError.SqlError =>
+  isSqlError(error) &&
+  (isAway(error) ||
+    serverCode(error) === postgres.noConnections ||
+    error.reason._tag === "DeadlockError" ||
+    error.reason._tag === "SerializationError")
+
 const nativeCode = (error: SqlError.SqlError): number | undefined => {
   const cause: unknown = error.reason.cause
   const code = typeof cause === "object" && cause !== null && "errcode" in cause ? cause.errcode : undefined
@@ -32,27 +63,97 @@ export const tooNew = (where: string, found: number, known: number): SandboxErro
     details: { ledger: where, found, known }
   })
 
+/** What became of a write that failed because its server went away; none where nothing was to be found out. */
+export type Outcome = "not_applied" | "unknown"
+
 /** Classifies a database failure of an operation on the ledger at `where`. */
-export const classify = (where: string, operation: string, error: SqlError.SqlError): SandboxError.SandboxError => {
+export const classify = (
+  where: string,
+  operation: string,
+  error: SqlError.SqlError,
+  outcome?: Outcome
+): SandboxError.SandboxError => {
   const code = nativeCode(error)
   const problem = nativeMessage(error)
-  if (code === sqlite.corrupt || code === sqlite.notADatabase) return corrupt(where, problem)
-  if (code === sqlite.busy || code === sqlite.locked || error.reason._tag === "LockTimeoutError") {
+  const details = { ledger: where, operation, ...(outcome === undefined ? {} : { outcome }) }
+  if (code === sqlite.corrupt || code === sqlite.notADatabase || postgres.damaged.includes(serverCode(error))) {
+    return corrupt(where, problem)
+  }
+  if (code === sqlite.busy || code === sqlite.locked || waiting.includes(error.reason._tag)) {
     return SandboxError.make("ERR_LOCK_TIMEOUT", {
       message: `the ledger ${where} stayed busy: another process has been writing to it for too long`,
       nextStep: "try again; if it keeps happening, look for a process that holds the ledger open",
-      details: { ledger: where, operation }
+      details
     })
   }
-  const way =
-    code === sqlite.full
-      ? "free space on its disk and try again"
-      : code === sqlite.readonly || code === sqlite.cannotOpen
-        ? "make the file and its folder writable for this user, or point --ledger (SANDBOX_LEDGER) elsewhere"
-        : "check that the ledger's disk or server is available and try again"
+  const { nextStep, retryable, what } = refusal(error, code)
+  const ending = outcome === "unknown" ? "; whether the last write took effect could not be found out" : ""
   return SandboxError.make("ERR_LEDGER_IO", {
-    message: `the ledger ${where} failed: ${problem}`,
-    nextStep: way,
-    details: { ledger: where, operation }
+    message: `the ledger ${where} ${what}: ${problem}${ending}`,
+    nextStep,
+    ...(retryable === undefined ? {} : { retryable }),
+    details
   })
+}
+
+const waiting: ReadonlyArray<string> = ["LockTimeoutError", "DeadlockError", "SerializationError"]
+
+interface Refusal {
+  /** What the ledger did, as the message says it. */
+  readonly what: string
+  readonly nextStep: string
+  readonly retryable?: false
+}
+
+const refusal = (error: SqlError.SqlError, code: number | undefined): Refusal => {
+  const { _tag, operation } = error.reason
+  const failed = (nextStep: string): Refusal => ({ what: "failed", nextStep })
+  if (code === sqlite.full) return failed("free space on its disk and try again")
+  if (code === sqlite.readonly || code === sqlite.cannotOpen) {
+    return failed("make the file and its folder writable for this user, or point --ledger (SANDBOX_LEDGER) elsewhere")
+  }
+  switch (serverCode(error)) {
+    case postgres.full:
+      return failed("free space on the server's disk and try again")
+    case postgres.noDatabase:
+      return {
+        what: "does not exist",
+        nextStep: "create the database with `createdb`, or name another in --ledger (SANDBOX_LEDGER)",
+        retryable: false
+      }
+    case postgres.noConnections:
+      return {
+        what: "has no connection left",
+        nextStep: "try again; if it keeps happening, raise the server's `max_connections`"
+      }
+    case postgres.readOnly:
+      return {
+        what: "cannot be written to",
+        nextStep: "point --ledger (SANDBOX_LEDGER) at the primary server, not at a replica",
+        retryable: false
+      }
+  }
+  if (_tag === "AuthenticationError") {
+    return {
+      what: "refused the user",
+      nextStep: "check the user and the password in SANDBOX_LEDGER, and who the server's `pg_hba.conf` lets in",
+      retryable: false
+    }
+  }
+  if (_tag === "AuthorizationError") {
+    return {
+      what: "does not let the user do this",
+      nextStep: "grant the user what it needs: it must be able to create and write the ledger's tables",
+      retryable: false
+    }
+  }
+  if (isAway(error)) {
+    return operation === "connect"
+      ? {
+          what: "cannot be reached",
+          nextStep: "start the server, or correct its host and port in --ledger (SANDBOX_LEDGER), and try again"
+        }
+      : { what: "lost the connection", nextStep: "check that the server is running and try again" }
+  }
+  return failed("check that the ledger's disk or server is available and try again")
 }

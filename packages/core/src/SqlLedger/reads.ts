@@ -12,7 +12,7 @@ type Reads = Pick<
 >
 
 export const make = (db: Database): Reads => {
-  const { all, failure, sql } = db
+  const { all, repeatable, sql } = db
 
   const matches = (query: SessionQuery): Statement.Fragment => {
     const { reference } = query
@@ -61,32 +61,32 @@ export const make = (db: Database): Reads => {
   })
 
   return {
-    session: (id) => failure("session")(db.session(id)),
+    session: (id) => repeatable("session")(db.session(id)),
     sessions: (query) =>
       sql<Rows.Row>`SELECT * FROM sessions WHERE ${matches(query)} ORDER BY created_at DESC, id DESC`.pipe(
         Effect.map((rows) => {
           const { records: sessions, unreadable } = apart(rows, Rows.toSession)
           return { sessions, unreadable }
         }),
-        failure("sessions"),
+        repeatable("sessions"),
         Effect.withSpan("Ledger.sessions")
       ),
-    history: (sessionId) => failure("history")(history(sessionId)),
-    request: (key) => failure("request")(db.request(key)),
+    history: (sessionId) => repeatable("history")(history(sessionId)),
+    request: (key) => repeatable("request")(db.request(key)),
     checkpoint: (id) =>
       sql<Rows.Row>`SELECT * FROM checkpoints WHERE substr(id, 1, ${id.length}) = ${id} LIMIT 2`.pipe(
         // a prefix that two have is nobody's; a whole id is its own, whatever goes on from it
         Effect.map((rows) => (rows.length === 1 ? rows : rows.filter((row) => row["id"] === id))),
         Effect.flatMap((rows) => db.first(rows, Rows.toCheckpoint)),
-        failure("checkpoint")
+        repeatable("checkpoint")
       ),
     openIntents: sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toIntent)),
-      failure("openIntents")
+      repeatable("openIntents")
     ),
     openOrphans: sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toOrphan)),
-      failure("openOrphans")
+      repeatable("openOrphans")
     ),
     ports: (scope) =>
       sql<{
@@ -94,7 +94,7 @@ export const make = (db: Database): Reads => {
         readonly session_id: string
       }>`SELECT port, session_id FROM ports WHERE scope = ${scope}`.pipe(
         Effect.map((rows) => new Map(rows.map((row) => [Number(row.port), row.session_id]))),
-        failure("ports")
+        repeatable("ports")
       )
   }
 }

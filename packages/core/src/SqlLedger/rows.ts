@@ -1,7 +1,16 @@
 /** Rows of the ledger to records and back. JSON columns are text in both databases; BIGINT may arrive as a bigint. */
 import { Result, Schema } from "effect"
 import type { Change, UnreadableRow } from "../Ledger.ts"
-import { Checkpoint, Event, type ExportLock, Intent, Operation, Orphan, Session, type SessionPatch } from "../Session.ts"
+import {
+  Checkpoint,
+  Event,
+  type ExportLock,
+  Intent,
+  Operation,
+  Orphan,
+  Session,
+  type SessionPatch
+} from "../Session.ts"
 
 export type Row = Readonly<Record<string, unknown>>
 

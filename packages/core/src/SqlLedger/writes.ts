@@ -23,7 +23,17 @@ import * as Rows from "./rows.ts"
 type Writes = Pick<Ledger["Service"], "reserve" | "acquire" | "renew" | "commit" | "purge">
 
 export const make = (db: Database): Writes => {
-  const { all, failure, first, request, sql, transact } = db
+  const { all, failure, first, repeatable, request, sql, transact } = db
+
+  /** Locks what it reads, and so waits for a transaction that is still under way with it. */
+  const forUpdate = sql.onDialectOrElse({ pg: () => sql` FOR UPDATE`, orElse: () => sql`` })
+
+  let writes = 0
+  /** By which one write of a claim is known again: the claim's token is its own, and one program counts for it. */
+  const writeId = (token: string): string => {
+    writes += 1
+    return `${token}.${writes}`
+  }
 
   const append = (sessionId: string, operationId: string, at: number, events: ReadonlyArray<NewEvent>) =>
     Effect.forEach(
@@ -155,7 +165,12 @@ export const make = (db: Database): Writes => {
       yield* append(session.id, operation.id, now, [transition(move.from, move.to)])
       return Option.getOrThrow(yield* db.session(session.id))
     })
-    return yield* transact("reserve", write).pipe(
+    const applied = Effect.map(
+      sql`SELECT id FROM sessions WHERE id = ${session.id}`,
+      // nobody else makes a session of this id; one that is not visible yet is met by the next attempt
+      (rows) => rows.length > 0
+    )
+    return yield* transact("reserve", write, applied).pipe(
       // the other writer's row is visible once its transaction ended, which the violation proves
       Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(refusal, Effect.fail(error))),
       // neither name nor request: somebody was given the same slot in the same moment, and has it now
@@ -211,7 +226,11 @@ export const make = (db: Database): Writes => {
       ])
       return yield* all(claimed, Rows.toSession)
     })
-    const [claimed] = yield* transact("acquire", write).pipe(
+    const applied = Effect.map(
+      sql<Rows.Row>`SELECT claim_token FROM sessions WHERE id = ${observed.id}${forUpdate}`,
+      (rows) => rows[0]?.["claim_token"] === claim.token
+    )
+    const [claimed] = yield* transact("acquire", write, applied).pipe(
       Effect.catchIf(isUniqueViolation, (error) => Effect.andThen(unknownRequest, Effect.fail(error)))
     )
     return claimed!
@@ -225,29 +244,31 @@ export const make = (db: Database): Writes => {
         claim_lease_until: now + claim.lease,
         ...(claim.exporting === undefined ? {} : { export_lock: lockOf(claim, claim.operationId, now) })
       })}
-      WHERE id = ${claim.sessionId} AND claim_token = ${claim.token} RETURNING id`.pipe(failure("renew"))
+      WHERE id = ${claim.sessionId} AND claim_token = ${claim.token} RETURNING id`.pipe(repeatable("renew"))
     if (renewed.length === 0) {
-      const current = yield* failure("renew")(db.session(claim.sessionId))
+      const current = yield* repeatable("renew")(db.session(claim.sessionId))
       return yield* new ClaimLost({ sessionId: claim.sessionId, current: Option.getOrNull(current) })
     }
   })
 
-  const finish = (operationId: string, outcome: NonNullable<Change["outcome"]>, now: number) =>
-    sql`UPDATE operations SET ${sql.update({
-      status: outcome.status,
-      result: outcome.status === "succeeded" ? JSON.stringify(outcome.result) : null,
-      error: outcome.status === "failed" ? JSON.stringify(outcome.error) : null,
-      updated_at: now
-    })} WHERE id = ${operationId}`
+  /** The columns of an operation that has ended. */
+  const ended = (outcome: NonNullable<Change["outcome"]>, now: number) => ({
+    status: outcome.status,
+    result: outcome.status === "succeeded" ? JSON.stringify(outcome.result) : null,
+    error: outcome.status === "failed" ? JSON.stringify(outcome.error) : null,
+    updated_at: now
+  })
 
   const commit = Effect.fnUntraced(function* (write: Parameters<Ledger["Service"]["commit"]>[0]) {
     const { change, operationId, sessionId, token } = write
     const now = yield* Time.millis
     const { move } = change
+    const id = writeId(token)
+    const settles = change.release === true || change.outcome !== undefined
     const body = Effect.gen(function* () {
       const placed = change.slot === undefined ? {} : yield* lowestSlot(change.slot)
       const written = yield* sql<Rows.Row>`UPDATE sessions
-        SET ${sql.update({ ...Rows.changeColumns(change), ...placed, updated_at: now })}, version = version + 1,
+        SET ${sql.update({ ...Rows.changeColumns(change), ...placed, last_write: id, updated_at: now })}, version = version + 1,
           export_lock = ${change.release === true ? unlocked(operationId) : sql`export_lock`}
         WHERE id = ${sessionId} AND claim_token = ${token} RETURNING *`
       if (written.length === 0) {
@@ -267,18 +288,29 @@ export const make = (db: Database): Writes => {
         yield* sql`DELETE FROM checkpoints WHERE id = ${change.checkpoint.id}`
         yield* sql`INSERT INTO checkpoints ${sql.insert(Rows.checkpointColumns(change.checkpoint))}`
       }
-      for (const id of change.removedCheckpoints ?? []) {
-        yield* sql`DELETE FROM checkpoints WHERE id = ${id} AND session_id = ${sessionId}`
+      for (const removed of change.removedCheckpoints ?? []) {
+        yield* sql`DELETE FROM checkpoints WHERE id = ${removed} AND session_id = ${sessionId}`
       }
-      if (change.outcome !== undefined) yield* finish(operationId, change.outcome, now)
+      if (settles) {
+        const outcome = change.outcome === undefined ? {} : ended(change.outcome, now)
+        yield* sql`UPDATE operations SET ${sql.update({ ...outcome, settled_by: id })} WHERE id = ${operationId}`
+      }
       yield* append(sessionId, operationId, now, [
         ...(move === undefined || move.from === move.to ? [] : [transition(move.from, move.to)]),
         ...(change.events ?? [])
       ])
       return yield* all(written, Rows.toSession)
     })
+    const applied = Effect.gen(function* () {
+      const [row] = yield* sql<Rows.Row>`SELECT last_write FROM sessions WHERE id = ${sessionId}${forUpdate}`
+      if (row?.["last_write"] === id) return true
+      if (!settles) return false
+      // dropped with this write, the claim may have been taken and written with by somebody else since
+      const [operation] = yield* sql<Rows.Row>`SELECT settled_by FROM operations WHERE id = ${operationId}`
+      return operation?.["settled_by"] === id
+    })
     const ports = change.set?.ports
-    const [claimed] = yield* transact("commit", body).pipe(
+    const [claimed] = yield* transact("commit", body, applied).pipe(
       // somebody was given the same slot or port in the same moment, and has it now: the next look tells which
       Effect.retry({ times: change.slot?.max ?? 1, while: isUniqueViolation }),
       Effect.catchIf(isUniqueViolation, (error) =>
@@ -304,7 +336,8 @@ export const make = (db: Database): Writes => {
         }
         yield* sql`DELETE FROM sessions WHERE id = ${id}`
         return true
-      })
+      }),
+      Effect.map(sql`SELECT id FROM sessions WHERE id = ${id}${forUpdate}`, (rows) => rows.length === 0)
     )
   })
 

@@ -90,7 +90,10 @@ export const types = Effect.fnUntraced(function* (checkout: Checkout, asked: Rea
   if (wanted.length === 0) return found
   const decoder = new TextDecoder()
   const chunks = yield* Stream.runCollect(stream(checkout, ["cat-file", "--batch-check"], { lines: wanted }))
-  const rows = chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("").split("\n")
+  const rows = chunks
+    .map((chunk) => decoder.decode(chunk, { stream: true }))
+    .join("")
+    .split("\n")
   wanted.forEach((name, at) => {
     const [oid = "", type = "", size] = (rows[at] ?? "").split(" ")
     if (size !== undefined && /^\d+$/.test(size)) found.set(name, { oid, type })

@@ -33,7 +33,11 @@ export const list = Effect.fnUntraced(function* (checkout: Checkout, which: Whic
   })
 })
 
-const nothing = /^0+$/
+/** The object of a file with nothing in it, which stands for what is only announced. */
+const emptyBlob = (checkout: Checkout): string =>
+  checkout.objectFormat === "sha1"
+    ? "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    : "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
 
 /** The tree that has nothing in it, which every repository knows. */
 export const emptyTree = (checkout: Checkout): string =>
@@ -47,21 +51,23 @@ export const changes = Effect.fnUntraced(function* (
   head: string | null,
   entries: ReadonlyArray<Listed>
 ) {
-  const differing = ["diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--ita-invisible-in-index"]
-  const asked = [...differing, "--ignore-submodules=none", head ?? emptyTree(checkout)]
-  const fields = yield* names(checkout, asked)
-  const announced = new Set<string>()
-  const changed = new Set<string>()
-  for (let at = 0; at + 1 < fields.length; at += 2) {
-    const [, , , oid = "", status = ""] = (fields[at] ?? "").split(" ")
-    const path = fields[at + 1] ?? ""
-    changed.add(path)
-    // git shows what is only announced as an addition of nothing, or not at all where the commit has the path
-    if (status !== "U" && nothing.test(oid)) announced.add(path)
-  }
+  const compare = (visible: string) =>
+    Effect.map(
+      names(checkout, [
+        ...["diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=none"],
+        ...[`--ita-${visible}-in-index`, head ?? emptyTree(checkout), "--"]
+      ]),
+      rows
+    )
+  const changed = yield* compare("visible")
+  const empty = emptyBlob(checkout)
+  const candidates = entries.filter(({ oid, stage }) => stage === 0 && oid === empty).map(({ path }) => path)
+  const invisible = candidates.length === 0 ? changed : yield* compare("invisible")
+  // git has no word for what is only announced, but leaves it out of one of the two
+  const announced = new Set(candidates.filter((path) => changed.get(path) !== invisible.get(path)))
   const present = new Set(entries.map(({ path }) => path))
   const index = entries.flatMap(({ assumed, mode, oid, path, skipped, stage }): ReadonlyArray<IndexEntry> => {
-    if (stage === 0 && !assumed && !skipped && !changed.has(path)) return []
+    if (stage === 0 && !assumed && !skipped && !changed.has(path) && !announced.has(path)) return []
     const flags = [
       ...(stage === 0 && announced.has(path) ? ["intent-to-add" as const] : []),
       ...(skipped ? ["skip-worktree" as const] : []),
@@ -69,5 +75,12 @@ export const changes = Effect.fnUntraced(function* (
     ]
     return [{ path, stage, mode: mode as IndexEntry["mode"], oid, flags }]
   })
-  return { index, unindexed: [...changed].filter((path) => !present.has(path)) }
+  const blobs = index
+    .filter(({ flags, mode, path }) => mode !== "160000" && changed.has(path) && !flags.includes("intent-to-add"))
+    .map(({ oid }) => oid)
+  return { index, blobs, unindexed: [...changed.keys()].filter((path) => !present.has(path)) }
 })
+
+/** What `--raw -z` says of each path. */
+const rows = (fields: ReadonlyArray<string>): ReadonlyMap<string, string> =>
+  new Map(fields.flatMap((_, at) => (at % 2 === 0 ? [] : [[fields[at] ?? "", fields[at - 1] ?? ""] as const])))

@@ -8,9 +8,9 @@ import { Effect, FileSystem, Path } from "effect"
 import { isSafePath } from "../Work.ts"
 import { blobs } from "./blobs.ts"
 import type { Listed } from "./captureIndex.ts"
-import { type Checkout, names, readableNames, text } from "./checkout.ts"
+import { type Checkout, names, readableNames, some, staging, text } from "./checkout.ts"
 import { emptyDirectories } from "./emptyDirectories.ts"
-import { looker } from "./look.ts"
+import { type Look, looker } from "./look.ts"
 
 /** What to look at, and with which index when it is not the checkout's own. */
 export interface ScanOptions {
@@ -41,7 +41,7 @@ export const scan = Effect.fnUntraced(function* (checkout: Checkout, options: Sc
   const path = yield* Path.Path
   const { entries, exclude, include } = options
   const env = options.index === undefined ? {} : { GIT_INDEX_FILE: options.index }
-  const leftOut = (name: string) => exclude.some((one) => name === one || name.startsWith(`${one}/`))
+  const leftOut = (name: string) => [staging, ...exclude].some((one) => name === one || name.startsWith(`${one}/`))
   const at = (name: string) => path.join(checkout.directory, name)
   const look = yield* looker(checkout)
 
@@ -50,59 +50,84 @@ export const scan = Effect.fnUntraced(function* (checkout: Checkout, options: Sc
   const suspects = entries.filter(
     (entry) => entry.stage > 0 || entry.assumed || entry.skipped || dirty.has(entry.path) || convertible.has(entry.path)
   )
-  const modules = entries.filter(({ mode }) => mode === "160000").map((entry) => entry.path)
+  const modules = [...new Set(entries.filter(({ mode }) => mode === "160000").map((entry) => entry.path))]
   const tracked = new Map(suspects.map((entry) => [entry.path, entry]))
   const seen = yield* Effect.forEach(
     [...tracked.values()].filter(({ mode, path: name }) => mode !== "160000" && !leftOut(name)),
     (entry) => Effect.map(look(entry.path), (info) => ({ entry, info })),
     { concurrency }
   )
-  const deleted = seen.filter(({ info }) => info === undefined || info.type === "Directory").map(({ entry }) => entry.path)
-  const there = seen.filter(({ info }) => info?.type === "File" || info?.type === "SymbolicLink")
+  const isKept = ({ info }: Seen) => info?.type === "File" || info?.type === "SymbolicLink"
+  const there = seen.filter(isKept)
+  const deleted = seen.filter((one) => !isKept(one)).map(({ entry }) => entry.path)
   const same = yield* unchanged(checkout, there)
   const changed = there.map(({ entry }) => entry.path).filter((name) => !same.has(name))
 
-  const others = yield* names(checkout, ["ls-files", "-z", "--others", "--exclude-standard"], { env })
-  const patterns = include.map((pattern) => `--exclude=${pattern}`)
-  const included =
-    patterns.length === 0 ? [] : yield* names(checkout, ["ls-files", "-z", "--others", "--ignored", ...patterns], { env })
-  const found = [...new Set([...others, ...included])].filter((name) => !leftOut(name.replace(/\/$/, "")))
-  const repositories = found.filter((name) => name.endsWith("/")).map((name) => name.slice(0, -1))
-  const untracked = found.filter((name) => !name.endsWith("/"))
-  const unsafe = untracked.filter((name) => !isSafePath(name))
-  const kinds = yield* Effect.forEach(
-    untracked.filter(isSafePath),
-    (name) => Effect.map(look(name), (info) => ({ name, type: info?.type })),
-    { concurrency }
+  const { repositories, special, unsafe, untracked } = yield* untrackedFiles(checkout, { env, include, leftOut, look })
+  const odd = [...special, ...seen.flatMap(({ entry, info }) => (isSpecial(info?.type) ? [entry.path] : []))]
+  const populated = yield* Effect.filter(modules, (name) =>
+    Effect.map(look(`${name}/.git`), (git) => git !== undefined)
   )
-  const kept = kinds.filter(({ type }) => type === "File" || type === "SymbolicLink").map(({ name }) => name)
-  const special = [
-    ...kinds.filter(({ type }) => type !== undefined && !["File", "SymbolicLink", "Directory"].includes(type)),
-    ...seen.filter(({ info }) => info !== undefined && !["File", "SymbolicLink", "Directory"].includes(info.type))
-  ]
-  const populated = yield* Effect.filter(modules, (name) => Effect.map(look(`${name}/.git`), (git) => git !== undefined))
   const missing = yield* Effect.filter(modules, (name) => Effect.map(look(name), (info) => info?.type !== "Directory"))
   const pointers = yield* lfsPointers(checkout, entries, convertible, env, (name) => same.has(name), at)
 
   return {
     changed,
-    untracked: kept,
+    untracked,
     deleted: [...deleted, ...missing],
-    directories: (yield* emptyDirectories(checkout, { deleted, untracked: kept, nested: repositories, env, look })).filter(
-      (name) => !leftOut(name) && isSafePath(name)
-    ),
+    directories: (yield* emptyDirectories(checkout, {
+      deleted,
+      untracked,
+      nested: repositories,
+      env,
+      look
+    })).filter((name) => !leftOut(name) && isSafePath(name)),
     nested: [
       ...populated.map((name) => ({ path: name, submodule: true })),
       ...repositories.map((name) => ({ path: name, submodule: false }))
     ],
     warnings: [
-      ...(special.length === 0 ? [] : [`${special.length} sockets, pipes or devices were left out`]),
-      ...unsafe.map((name) => `${JSON.stringify(name)} was left out: some file systems take a part of it for .git`),
-      ...(pointers.length === 0
-        ? []
-        : [`${pointers.length} files are Git LFS pointers, whose content is not saved: ${pointers.slice(0, 3).join(", ")}`])
+      ...(odd.length === 0 ? [] : [`sockets, pipes or devices were left out: ${some(odd)}`]),
+      ...(unsafe.length === 0 ? [] : [`names that can be taken for .git were left out: ${some(unsafe)}`]),
+      ...(pointers.length === 0 ? [] : [`Git LFS pointers were saved without their content: ${some(pointers)}`])
     ]
   } satisfies Scan
+})
+
+const isSpecial = (type: FileSystem.File.Type | undefined): boolean =>
+  type !== undefined && type !== "File" && type !== "SymbolicLink" && type !== "Directory"
+
+interface Untracked {
+  readonly env: Record<string, string>
+  readonly include: ReadonlyArray<string>
+  readonly leftOut: (name: string) => boolean
+  readonly look: Look
+}
+
+/** What the index does not have, by what it is. */
+const untrackedFiles = Effect.fnUntraced(function* (checkout: Checkout, { env, include, leftOut, look }: Untracked) {
+  const others = yield* names(checkout, ["ls-files", "-z", "--others", "--exclude-standard"], { env })
+  const patterns = include.map((pattern) => `--exclude=${pattern}`)
+  const included =
+    patterns.length === 0
+      ? []
+      : yield* names(checkout, ["ls-files", "-z", "--others", "--ignored", ...patterns], { env })
+  const found = [...new Set([...others, ...included])].filter((name) => !leftOut(name.replace(/\/$/, "")))
+  const safe = found.filter((name) => isSafePath(name.replace(/\/$/, "")))
+  const kinds = yield* Effect.forEach(
+    safe.filter((name) => !name.endsWith("/")),
+    (name) => Effect.map(look(name), (info) => ({ name, type: info?.type })),
+    { concurrency }
+  )
+  const are = (is: (type: FileSystem.File.Type | undefined) => boolean) =>
+    kinds.filter(({ type }) => is(type)).map(({ name }) => name)
+  return {
+    untracked: are((type) => type === "File" || type === "SymbolicLink"),
+    special: are(isSpecial),
+    unsafe: found.filter((name) => !isSafePath(name.replace(/\/$/, ""))),
+    // git shows a repository as a directory, and nothing of what is in it
+    repositories: safe.filter((name) => name.endsWith("/")).map((name) => name.slice(0, -1))
+  }
 })
 
 /** What git has not seen since it changed: by size and times, so that this is where to look and no more. */
@@ -136,13 +161,18 @@ const unchanged = Effect.fnUntraced(function* (checkout: Checkout, seen: Readonl
   const path = yield* Path.Path
   const single = seen.filter(({ entry }) => entry.stage === 0)
   const files = single.filter(
-    ({ entry, info }) =>
-      info?.type === "File" && entry.mode === ((info.mode & 0o100) === 0 ? "100644" : "100755")
+    ({ entry, info }) => info?.type === "File" && entry.mode === ((info.mode & 0o100) === 0 ? "100644" : "100755")
   )
-  const hashed = yield* hashes(checkout, files.map(({ entry }) => entry.path))
+  const hashed = yield* hashes(
+    checkout,
+    files.map(({ entry }) => entry.path)
+  )
   const same = new Set(files.filter(({ entry }, at) => hashed[at] === entry.oid).map(({ entry }) => entry.path))
   const links = single.filter(({ entry, info }) => info?.type === "SymbolicLink" && entry.mode === "120000")
-  const targets = yield* blobs(checkout, links.map(({ entry }) => entry.oid))
+  const targets = yield* blobs(
+    checkout,
+    links.map(({ entry }) => entry.oid)
+  )
   for (const { entry } of links) {
     const target = yield* fs.readLink(path.join(checkout.directory, entry.path))
     if (targets.get(entry.oid) === target) same.add(entry.path)

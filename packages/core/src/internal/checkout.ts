@@ -3,6 +3,9 @@ import { Effect, FileSystem, Path, Stream } from "effect"
 import * as Git from "../Git.ts"
 import * as SandboxError from "../SandboxError.ts"
 
+/** A directory of the checkout that belongs to whoever restores into it, and to no work. */
+export const staging = ".sandbox-restore"
+
 /** A checkout, with what every command in it needs. */
 export interface Checkout {
   /** Absolute, without links. */
@@ -200,6 +203,10 @@ const escape = (name: Uint8Array): string =>
   Array.from(name, (byte) =>
     byte > 31 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`
   ).join("")
+
+/** The first few of many names. */
+export const some = (names: ReadonlyArray<string>): string =>
+  names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "")
 
 /** One array of all of them. */
 export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {

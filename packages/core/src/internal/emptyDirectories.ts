@@ -28,7 +28,7 @@ export const emptyDirectories = Effect.fnUntraced(function* (checkout: Checkout,
     )
   const concurrency = 8
 
-  const left = new Set(deleted.flatMap(parents))
+  const left = new Set(deleted.flatMap((name) => [name, ...parents(name)]))
   const standing = yield* Effect.filter([...left], (name) =>
     Effect.map(look(name), (info) => info?.type === "Directory")
   )
@@ -38,7 +38,9 @@ export const emptyDirectories = Effect.fnUntraced(function* (checkout: Checkout,
   const listed = yield* names(checkout, ["ls-files", "-z", "--others", "--directory", "--exclude-standard"], { env })
   const closed = new Set(nested)
   const lived = new Set(untracked.flatMap(parents))
-  let level = listed.flatMap((name) => (name.endsWith("/") && !closed.has(name.slice(0, -1)) ? [name.slice(0, -1)] : []))
+  let level = listed.flatMap((name) =>
+    name.endsWith("/") && !closed.has(name.slice(0, -1)) ? [name.slice(0, -1)] : []
+  )
   while (level.length > 0) {
     const rows = yield* Effect.forEach(level, entries, { concurrency })
     for (const { found, name } of rows) if (found?.length === 0) empty.add(name)

@@ -9,9 +9,7 @@ export const isAbsent = (error: PlatformError.PlatformError): boolean => {
   return typeof cause === "object" && cause !== null && "code" in cause && cause.code === "ENOTDIR"
 }
 
-export type Look = (
-  name: string
-) => Effect.Effect<FileSystem.File.Info | undefined, PlatformError.PlatformError>
+export type Look = (name: string) => Effect.Effect<FileSystem.File.Info | undefined, PlatformError.PlatformError>
 
 /** Answers for paths of one checkout; a directory is looked at once, so this is for one look at the whole. */
 export const looker = Effect.fnUntraced(function* (checkout: Checkout) {
@@ -19,9 +17,7 @@ export const looker = Effect.fnUntraced(function* (checkout: Checkout) {
   const path = yield* Path.Path
   const real = new Map<string, boolean>([["", true]])
   const lstat: Look = (name) =>
-    fs
-      .lstat(path.join(checkout.directory, name))
-      .pipe(Effect.catchIf(isAbsent, () => Effect.succeed(undefined)))
+    fs.lstat(path.join(checkout.directory, name)).pipe(Effect.catchIf(isAbsent, () => Effect.succeed(undefined)))
   const isReal = (directory: string): Effect.Effect<boolean, PlatformError.PlatformError> =>
     Effect.gen(function* () {
       const known = real.get(directory)

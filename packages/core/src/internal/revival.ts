@@ -38,9 +38,7 @@ export const plan = Effect.fnUntraced(function* (session: Session, force: boolea
     return { missing: looked.success, giveUp: false, warnings: [] } satisfies Plan
   }
   const problem = checkpoints.problemOf(looked.failure)
-  if (problem === undefined || problem === "foreign" || !force) {
-    return yield* problem === undefined || problem === "foreign" ? looked.failure : unusable(session, looked.failure)
-  }
+  if (problem === undefined || problem === "foreign" || !force) return yield* unusable(session, looked.failure, problem)
   return { missing: undefined, giveUp: true, warnings: [`${looked.failure.message}; it was left out`] } satisfies Plan
 })
 
@@ -60,15 +58,24 @@ const source = Effect.fnUntraced(function* (session: Session) {
   return withWork
 })
 
-const unusable = (session: Session, error: SandboxError.SandboxError) =>
-  SandboxError.extend(error, {
+const unusable = (session: Session, error: SandboxError.SandboxError, problem: checkpoints.Problem | undefined) => {
+  const about = { sessionId: session.id, state: session.state }
+  if (problem === undefined) return SandboxError.extend(error, about)
+  if (problem === "foreign") {
+    return SandboxError.extend(error, {
+      ...about,
+      nextStep: "put the right checkpoint back from a backup of the store"
+    })
+  }
+  const way = `sandbox resume ${session.id} --force`
+  return SandboxError.extend(error, {
+    ...about,
     nextStep:
       session.instance === null
-        ? `restore its store from a backup, or start again from branch ${session.branch} with \`sandbox resume ${session.id} --force\``
-        : `go on with what the box still holds: \`sandbox resume ${session.id} --force\``,
-    sessionId: session.id,
-    state: session.state
+        ? `put it back from a backup of the store, or start again from branch ${session.branch} with \`${way}\``
+        : `go on with what the box still holds: \`${way}\``
   })
+}
 
 /** Whether the branch has gone on since, and nothing but its commits was saved: then it is the branch that is wanted. */
 export const isOutrun = Effect.fnUntraced(function* (row: Session, checkpoint: Checkpoint) {

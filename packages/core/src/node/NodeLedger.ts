@@ -117,6 +117,9 @@ const io = <A>(file: string, f: () => A) =>
 /** The largest difference between our clock and the server's with which leases still mean what they say. */
 const maxClockSkew = Duration.seconds(5)
 
+/** What the server ends by itself: nobody waits for ever for a program that was stopped or cut off in a transaction. */
+const limits = { lock_timeout: "10s", idle_in_transaction_session_timeout: "30s" }
+
 const layerPostgres = (url: string): Layer.Layer<Ledger, SandboxError.SandboxError, Ids> => {
   const where = withoutPassword(url)
   // the driver is loaded only where a team shares a ledger
@@ -124,7 +127,13 @@ const layerPostgres = (url: string): Layer.Layer<Ledger, SandboxError.SandboxErr
     Effect.map(
       Effect.promise(() => import("@effect/sql-pg/PgClient")),
       (PgClient) =>
-        PgClient.layer({ url: Redacted.make(url), applicationName: "sandbox", connectTimeout: "10 seconds" })
+        PgClient.layer({
+          url: Redacted.make(url),
+          applicationName: "sandbox",
+          connectTimeout: "10 seconds",
+          keepAlive: "10 seconds",
+          startupParameters: limits
+        })
     )
   )
   const checked = Layer.effectDiscard(

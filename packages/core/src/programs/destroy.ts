@@ -4,6 +4,7 @@ import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
 import * as checkpoints from "../internal/checkpoints.ts"
+import { refuseDuringExport } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
@@ -18,6 +19,7 @@ import { Provisioners } from "../Provisioners.ts"
 import type { DestroyResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Intent, Orphan, type Prior, type Session } from "../Session.ts"
+import * as Setup from "../Setup.ts"
 import * as Teardown from "../Teardown.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
@@ -40,6 +42,7 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
     const { withWork } = yield* checkpoints.newest(session)
     return already(session, withWork === undefined ? null : View.checkpoint(withWork))
   }
+  yield* refuseDuringExport(session, "destroy", before.operation.id)
   if ((noPersist || forget) && !confirmDataLoss) {
     return yield* refused("ERR_DATA_LOSS_UNCONFIRMED", session, noPersist ? "--no-persist" : "--forget")
   }
@@ -47,11 +50,16 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
   // a session that somebody is moving is refused by the claim, before anything of it is looked at
   const moved = (yield* liveness(session.claim)) === "live"
   const doubt = forget || moved ? undefined : yield* doubtOf(session, force || confirmDataLoss)
-  if (!confirmDataLoss && !moved) yield* nothingUnsaved(session, "destroy")
+  const saving = decision._tag === "proceed" && decision.save && !noPersist && isSaving(session)
+  if (!confirmDataLoss && !moved && !saving) yield* nothingUnsaved(session, "destroy")
   // a provider that cannot be called at all is a refusal now, and a half-done teardown later
   if (!forget) yield* (yield* Provisioners).get(session.provider)
   return yield* remove(session, before.operation, { confirmDataLoss, doubt, force, forget, noPersist })
 })
+
+/** Whether halting saves the work: what is there is looked at again then. */
+const isSaving = (session: Session): boolean =>
+  session.workspacePath !== null && Setup.keeping(session.setup).checkpoint === "on_down"
 
 /** What is wrong with the save of a halted session, once that was overlooked by force; a refusal until then. */
 const doubtOf = Effect.fnUntraced(function* (session: Session, overlooked: boolean) {

@@ -1,6 +1,7 @@
 /** `gc`: puts right what operations left that died, on the evidence of ledger, providers and who is alive. */
 import { Effect, Exit } from "effect"
 import { recorded } from "../internal/failures.ts"
+import { completed } from "../internal/gc/completed.ts"
 import { expired } from "../internal/gc/expiry.ts"
 import type { Finding, Services } from "../internal/gc/finding.ts"
 import * as inventory from "../internal/gc/inventory.ts"
@@ -60,7 +61,13 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
   }
   if (isWanted(options, "retention")) {
     const gone = new Set(lost.flatMap(({ session }) => (session === null ? [] : [session.id])))
-    all.push(...(yield* expired(living, gone, options)), ...(yield* expiredRecords(sessions, options)))
+    const due = yield* completed(living, gone, options)
+    // what is destroyed need not be halted first
+    const ended = new Set([
+      ...gone,
+      ...due.flatMap(({ action, session }) => (action === "destroy" ? [session!.id] : []))
+    ])
+    all.push(...due, ...(yield* expired(living, ended, options)), ...(yield* expiredRecords(sessions, options)))
   }
   return [...all, ...inventory.unasked(inventories, mentioned)]
 })

@@ -27,27 +27,29 @@ const scarce = 512 * 1024 * 1024
 export const stateDirectory = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const { state } = yield* Directories
-  const about = `directory ${state}`
+  const about = "state"
   const seen = yield* Effect.result(fs.stat(state))
   if (Result.isFailure(seen)) {
-    if (seen.failure.reason._tag === "NotFound") return [ok(about, "nothing was ever kept here")]
-    return [problem(about, seen.failure.message, "make it readable for this user")]
+    if (seen.failure.reason._tag === "NotFound") return [ok(about, `${state}: nothing was ever kept there`)]
+    return [problem(about, seen.failure.message, `make ${state} readable for this user`)]
   }
   if (seen.success.type !== "Directory") {
-    return [problem(about, "it is no directory", "move it aside, or set XDG_STATE_HOME to another place")]
+    return [problem(about, `${state} is no directory`, "move it aside, or set XDG_STATE_HOME to another place")]
   }
   const writable = yield* Effect.result(fs.access(state, { readable: true, writable: true }))
   if (Result.isFailure(writable)) {
-    return [problem(about, "it cannot be written to, and nothing can be recorded", `run \`chmod u+rwx ${state}\``)]
+    return [
+      problem(about, `${state} cannot be written to, and nothing can be recorded`, `run \`chmod u+rwx ${state}\``)
+    ]
   }
   const open = (seen.success.mode & 0o077) !== 0
   const access = open
     ? warning(
         about,
-        `others may look into it (mode ${(seen.success.mode & 0o777).toString(8)})`,
+        `others may look into ${state} (mode ${(seen.success.mode & 0o777).toString(8)})`,
         `run \`chmod 700 ${state}\``
       )
-    : ok(about, "it can be written to, by its owner alone")
+    : ok(about, `${state}: its owner may write there, and nobody else look`)
   return [access, ...(yield* space(state))]
 })
 

@@ -11,6 +11,7 @@ import * as Time from "../../Time.ts"
 import * as View from "../../View.ts"
 import * as checkpoints from "../checkpoints.ts"
 import { isExpired } from "../gc/expiry.ts"
+import { isCurrent } from "../gc/finding.ts"
 import { isUp, observe } from "../gc/lost.ts"
 import { count } from "../unsaved.ts"
 import { ok, problem, warning } from "./diagnosis.ts"
@@ -49,7 +50,8 @@ const examine = Effect.fnUntraced(function* (session: Session, deep: boolean) {
         )
       ]
     : []
-  return [...standing, ...box, ...overdue, ...(yield* saved(session, deep))]
+  const found = [...standing, ...box, ...overdue, ...(yield* saved(session, deep))]
+  return found.length === 0 || (yield* isCurrent(session)) ? found : []
 })
 
 /** What the row alone tells. */
@@ -88,14 +90,19 @@ const saved = Effect.fnUntraced(function* (session: Session, deep: boolean) {
         deep ? Effect.asVoid(checkpoints.verify(checkpoint)) : Effect.asVoid(checkpoints.manifestOf(checkpoint))
       )
       if (Result.isSuccess(seen)) return []
-      const way = isUp(session)
-        ? `save the work again with \`sandbox checkpoint create ${session.id}\``
-        : `see which can be used with \`sandbox checkpoint verify ${session.id}\``
-      return [problem(aboutOf(session), seen.failure.message, way)]
+      return [problem(aboutOf(session), seen.failure.message, instead(session))]
     })
   )
   return found.flat()
 })
+
+/** What to do about a checkpoint that cannot be used. */
+const instead = (session: Session): string => {
+  if (isUp(session)) return `save the work again with \`sandbox checkpoint create ${session.id}\``
+  return session.instance === null
+    ? `see which can be used with \`sandbox checkpoint verify ${session.id}\``
+    : `go on with what its box still holds: \`sandbox resume ${session.id} --force\``
+}
 
 /** Boxes that may exist although no row refers to them, as far as the ledger knows. */
 export const leftovers = Effect.fnUntraced(function* (unreadable: Array<UnreadableRow>) {

@@ -9,7 +9,7 @@ export const checkpointStore = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const store = yield* CheckpointStore
   const ledger = yield* Ledger
-  const about = `checkpoints ${store.where}`
+  const about = "checkpoints"
   const listed = yield* Effect.result(store.list)
   if (Result.isFailure(listed)) return [failed(about, listed.failure)]
   // a store that is a directory is named by its path
@@ -17,7 +17,11 @@ export const checkpointStore = Effect.gen(function* () {
     const writable = yield* Effect.result(fs.access(store.where, { readable: true, writable: true }))
     if (Result.isFailure(writable)) {
       return [
-        problem(about, "they cannot be written to, and nothing can be saved", `run \`chmod u+rwx ${store.where}\``)
+        problem(
+          about,
+          `${store.where} cannot be written to, and nothing can be saved`,
+          `run \`chmod u+rwx ${store.where}\``
+        )
       ]
     }
   }
@@ -26,7 +30,7 @@ export const checkpointStore = Effect.gen(function* () {
     const known = yield* Effect.result(ledger.checkpoint(id))
     if (Result.isSuccess(known) && Option.isNone(known.success)) unknown += 1
   }
-  const total = ok(about, count(listed.success.length, "checkpoint"))
+  const total = ok(about, `${count(listed.success.length, "checkpoint")} in ${store.where}`)
   if (unknown === 0) return [total]
   const way = "nothing: `sandbox gc` removes those of its own sessions, and another ledger may have the rest"
   return [total, warning(about, `${count(unknown, "checkpoint")} of no record in this ledger`, way)]

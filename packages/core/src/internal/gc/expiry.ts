@@ -11,16 +11,16 @@ import { nothingUnsaved } from "../unsaved.ts"
 import { type Finding, idle, isIdle, isRecent, request } from "./finding.ts"
 import { isUp } from "./lost.ts"
 
-/** Halted and saved, never destroyed. `gone`: sessions whose box was just seen gone. */
+/** Halted and saved, never destroyed. `ended`: sessions of which there is nothing to halt. */
 export const expired = Effect.fnUntraced(function* (
   sessions: ReadonlyArray<Session>,
-  gone: ReadonlySet<string>,
+  ended: ReadonlySet<string>,
   options: GcOptions
 ) {
   const now = yield* Time.millis
   const findings: Array<Finding> = []
   for (const session of sessions) {
-    if (!isExpired(session, now) || gone.has(session.id) || !(yield* isIdle(session))) continue
+    if (!isExpired(session, now) || ended.has(session.id) || !(yield* isIdle(session))) continue
     if (isRecent(now, session.updatedAt, options.olderThan)) continue
     const finding = `it was to be up until ${View.iso(session.expiresAt!)}`
     findings.push({ session, finding, action: "halt", run: haltExpired(session.id) })

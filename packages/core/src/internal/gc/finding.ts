@@ -92,6 +92,15 @@ export const isIdle = Effect.fnUntraced(function* (session: Session) {
   return (yield* liveness(session.claim)) === "free" && Lifecycle.isSettled(session.state)
 })
 
+/**
+ * Whether the row is still as it was read. Whoever looks at processes or boxes after reading a row asks this then: what an
+ * operation commits before it ends would be taken for what a dead one left.
+ */
+export const isCurrent = Effect.fnUntraced(function* (session: Session) {
+  const found = yield* (yield* Ledger).session(session.id)
+  return found._tag === "Some" && found.value.version === session.version
+})
+
 /** The session as it is now, when it is the principal's and idle. */
 export const idle = Effect.fnUntraced(function* (sessionId: string) {
   // a damaged row is reported with the sessions; what belongs to it cannot be judged

@@ -9,7 +9,7 @@ import * as SandboxError from "../../SandboxError.ts"
 import { type InstanceRef, keyGeneration, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { count } from "../unsaved.ts"
-import { cannotSee, type Finding, isIdle, isRecent, report, whileIdle } from "./finding.ts"
+import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, whileIdle } from "./finding.ts"
 
 /** What a provider answered: as much of the list as came, and why there is no more of it. */
 export interface Inventory {
@@ -103,7 +103,7 @@ const judge = Effect.fnUntraced(function* (
     ]
   }
   const seen = yield* backend.inspect(box.ref)
-  if (seen._tag === "gone") return []
+  if (seen._tag === "gone" || !(yield* isCurrent(session))) return []
   if (seen._tag === "unknown")
     return [report(session, `the box ${key} belongs to nobody, and cannot be seen: ${seen.why}`)]
   const kept = yield* whyKept(session, backend, box.ref)

@@ -18,6 +18,8 @@ export const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad:
   for (const intent of records) {
     const session = yield* idle(intent.sessionId)
     if (session === undefined || session.cleanupRequired || isRecent(now, intent.createdAt, options.olderThan)) continue
+    // read before its session was: whoever moved that meanwhile may have closed it
+    if (!(yield* isOpen(session, intent.key))) continue
     const what = `the create of ${intent.key} was never answered`
     const seen = yield* presence(intent.provider, { scope: intent.scope, key: intent.key, ref: null })
     const run = whileIdle(
@@ -63,6 +65,7 @@ export const openOrphans = Effect.fnUntraced(function* (options: GcOptions, bad:
   for (const orphan of records) {
     const session = yield* idle(orphan.sessionId)
     if (session === undefined || isRecent(now, orphan.createdAt, options.olderThan)) continue
+    if (!(yield* isUnresolved(session, orphan.id))) continue
     const what = `the box ${orphan.key} was ${reasons[orphan.reason]}`
     if (!isDispensable(session, orphan)) {
       findings.push(report(session, `${what}; it stays until ${session.name} is ready without it`))

@@ -8,7 +8,7 @@ import type { Checkpoint, Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { recorded } from "../failures.ts"
 import { boxLost, gone } from "../lost.ts"
-import { cannotSee, type Finding, isIdle, isRecent, report, whileIdle } from "./finding.ts"
+import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, whileIdle } from "./finding.ts"
 
 export const isUp = ({ state }: Session): boolean => state === "ready" || state === "completed"
 
@@ -27,6 +27,7 @@ export const lostBoxes = Effect.fnUntraced(function* (
     Effect.fnUntraced(function* (session) {
       if (isRecent(now, session.updatedAt, options.olderThan) || !(yield* isIdle(session))) return []
       const seen = yield* observe(session)
+      if (seen._tag === "running" || !(yield* isCurrent(session))) return []
       if (seen._tag === "unknown") return [report(session, `whether its box is there cannot be seen: ${seen.why}`)]
       return seen._tag === "gone" ? [yield* lost(session, now)] : []
     }),

@@ -15,7 +15,7 @@ import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
 import { recorded } from "../failures.ts"
 import { unserved } from "../halt.ts"
-import { type Finding, isRecent, report, request, type Services, underClaim } from "./finding.ts"
+import { type Finding, isCurrent, isRecent, report, request, type Services, underClaim } from "./finding.ts"
 
 /** Sessions whose claim is dead, or that stand in a state that nobody is moving, or that may have left a box. */
 export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArray<Session>, options: GcOptions) {
@@ -25,6 +25,7 @@ export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArr
     const status = yield* liveness(session.claim)
     if (status === "live" || isRecent(now, session.updatedAt, options.olderThan)) continue
     if (status === "free" && Lifecycle.isSettled(session.state) && !session.cleanupRequired) continue
+    if (!(yield* isCurrent(session))) continue
     const died = session.claim === null ? "" : `${session.claim.kind} died in phase ${session.claim.phase}; `
     findings.push(yield* recoveryOf(session, `${died}the session is ${session.state}`))
   }

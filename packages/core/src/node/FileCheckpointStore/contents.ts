@@ -4,7 +4,7 @@ import * as layout from "./layout.ts"
 import type { Seen } from "./pool.ts"
 
 /** Bytes up to which an object is held in memory: read, hashed and written at one go. */
-export const small = 2 ** 18
+export const small = 2 ** 22
 
 export interface Contents {
   readonly at: layout.Layout

@@ -78,8 +78,8 @@ export const begin = Effect.fnUntraced(function* (
         })
       ),
     putFile: Effect.fnUntraced(function* (path) {
-      const bytes = yield* Effect.try({ try: () => readSmall(path), catch: unreadable(path) })
-      return bytes === undefined ? yield* putLarge(path) : yield* now(() => keep(draft, bytes))
+      const object = yield* now(() => keepFile(draft, path))
+      return object ?? (yield* putLarge(path))
     }),
     publish: Effect.fnUntraced(function* (manifest) {
       yield* later((signal) => disk.syncAll(paths(draft), signal))
@@ -127,16 +127,25 @@ const keep = (draft: Contents, bytes: Uint8Array): StoredObject => {
   return object
 }
 
-/** What a small file has, or that it is a large one. Of a file that grows, what it was when it was opened counts. */
+/** Files are read into this one after the other: thousands of buffers would only wait to be collected. */
+const scratch = Buffer.allocUnsafeSlow(small)
+
+/** Adds a file that is small. Of one that grows, what it was when it was opened counts. */
+const keepFile = (draft: Contents, path: string): StoredObject | undefined => {
+  const bytes = readSmall(path)
+  return bytes === undefined ? undefined : keep(draft, bytes)
+}
+
 const readSmall = (path: string): Uint8Array | undefined => {
-  const fd = openSync(path, disk.readOnly)
+  let fd: number | undefined
   try {
+    fd = openSync(path, disk.readOnly)
     const { size } = regular(fstatSync(fd))
-    if (size > small) return undefined
-    const bytes = Buffer.allocUnsafe(size)
-    return bytes.subarray(0, disk.readInto(fd, bytes))
+    return size > small ? undefined : scratch.subarray(0, disk.readInto(fd, scratch.subarray(0, size)))
+  } catch (cause) {
+    throw unreadable(path)(cause)
   } finally {
-    closeSync(fd)
+    if (fd !== undefined) closeSync(fd)
   }
 }
 

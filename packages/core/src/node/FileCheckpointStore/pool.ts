@@ -9,6 +9,9 @@ import { type Layout, nonce, objectOf, pooledOf, shardOf } from "./layout.ts"
 /** Whether the pool has an object, and as what. */
 export type Seen = "same" | "other" | "none"
 
+/** What is compared at once; nothing else happens while it is in use. */
+const piece = Buffer.allocUnsafeSlow(2 ** 18)
+
 /** Compares byte by byte: reading is cheaper than writing, and a spoiled object is not to spoil what is saved after it. */
 export const compare = (at: Layout, digest: string, bytes: Uint8Array): Seen => {
   try {
@@ -17,8 +20,13 @@ export const compare = (at: Layout, digest: string, bytes: Uint8Array): Seen => 
     try {
       const { size } = fstatSync(fd)
       if (size !== bytes.length) return "other"
-      const there = Buffer.allocUnsafe(size)
-      return readInto(fd, there) === size && there.equals(bytes) ? "same" : "other"
+      const there = piece.subarray(0, Math.min(size, piece.length))
+      for (let at = 0; at < size; ) {
+        const got = readInto(fd, there)
+        if (got === 0 || !there.subarray(0, got).equals(bytes.subarray(at, at + got))) return "other"
+        at += got
+      }
+      return "same"
     } finally {
       closeSync(fd)
     }

@@ -3,14 +3,15 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Faulted from "@org/sandbox-conformance/Faulted"
 import * as ProvisionerTest from "@org/sandbox-conformance/ProvisionerTest"
+import folders from "@org/sandbox-conformance/reference"
 import { layerPlatform } from "@org/sandbox-core/node"
 import { Provisioner, type ProvisionerError } from "@org/sandbox-core/Provisioner"
 import { InstanceRef } from "@org/sandbox-core/Session"
 import { Effect, Layer, Stream } from "effect"
-import folders from "./provider.ts"
 
-const directory = mkdtempSync(join(tmpdir(), "custom-provider-"))
+const directory = mkdtempSync(join(tmpdir(), "reference-provider-"))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 const repository = join(directory, "repository")
@@ -21,17 +22,24 @@ git("-C", repository, "commit", "--quiet", "--allow-empty", "--message=first")
 
 const provider = (root: string) => folders.layer({ root }).pipe(Layer.provide(layerPlatform))
 
-ProvisionerTest.suite({
-  name: "folders",
-  layer: provider(join(directory, "boxes")),
+const options = {
   // what it leaves out, it says
   capabilities: { files: false, terminal: false },
+  patience: "10 seconds",
   workspaceSource: {
     repository,
     branch: "main",
     commit: git("-C", repository, "rev-parse", "HEAD"),
     fallbackBranch: "sandbox/main"
   }
+} as const
+
+ProvisionerTest.suite({ ...options, name: "folders", layer: provider(join(directory, "boxes")) })
+
+ProvisionerTest.suite({
+  ...options,
+  name: "folders with lost replies, seed 11,",
+  layer: Faulted.layer(provider(join(directory, "faulted")), { kind: "lost replies", seed: 11 })
 })
 
 describe("folders", () => {

@@ -2,12 +2,26 @@
  * The commands of a box. Each carries the box's key in its environment, and so does whatever it starts: that is how any
  * process can end what another one has started, wherever it has gone.
  */
-import { constants } from "node:os"
 import { boxMarker } from "@org/sandbox-core/Processes"
 import { boxVariables, type ExecHandle, type ExecRequest } from "@org/sandbox-core/Provisioner"
 import { Effect, Path, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { classify, Refusal } from "./errors.ts"
+
+/** The signals that end a process, by which a shell reports one as 128 + number. */
+const signals: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGABRT: 6,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15
+}
 
 /** Starts a command; closing the scope ends it. */
 export const start = Effect.fnUntraced(function* (
@@ -47,11 +61,11 @@ export const start = Effect.fnUntraced(function* (
       Effect.map((code): { readonly code: number; readonly signal?: string } => ({ code })),
       Effect.catch((error) => {
         // What a signal has ended has no exit code: the error names the signal instead.
-        const name = /'(SIG[A-Z]+)'/.exec(String(error.reason.cause))?.[1]
-        const signal = Object.entries(constants.signals).find(([known]) => known === name)
-        return signal === undefined
+        const signal = /'(SIG[A-Z]+)'/.exec(String(error.reason.cause))?.[1]
+        const number = signal === undefined ? undefined : signals[signal]
+        return signal === undefined || number === undefined
           ? Effect.fail(failed(error))
-          : Effect.succeed({ code: 128 + signal[1], signal: signal[0] })
+          : Effect.succeed({ code: 128 + number, signal })
       })
     ),
     // `child.kill` goes on to wait for the end, which a command may put off; only the signal was asked for. It fails

@@ -1,0 +1,93 @@
+/** Where the work of an export is read: the session's checkout or, where there is none, what was saved of it. */
+import { Effect, FileSystem, Path } from "effect"
+import { CheckpointStore } from "../CheckpointStore.ts"
+import * as Git from "../Git.ts"
+import * as Mirror from "../Mirror.ts"
+import { Provisioners } from "../Provisioners.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { Checkpoint, Session } from "../Session.ts"
+import { apply } from "./apply.ts"
+import { fingerprint } from "./capture.ts"
+import * as checkpoints from "./checkpoints.ts"
+import { fromGit } from "./exportStage.ts"
+import { fallbackBranch } from "./restore.ts"
+import { captured, visible } from "./visible.ts"
+
+export interface Source {
+  readonly directory: string
+  /** The checkpoint that it was made of; none for the session's own checkout. */
+  readonly checkpoint: string | null
+}
+
+/**
+ * A directory with the session's work, which lives as long as the scope unless it is the session's own.
+ *
+ * Fails with `ERR_UNSUPPORTED` where only the box can see the work, and with `ERR_CHECKPOINT_INVALID` when what was saved
+ * cannot be used.
+ */
+export const open = Effect.fnUntraced(function* (session: Session) {
+  const backend = yield* (yield* Provisioners).get(session.provider)
+  const own = yield* visible(session, backend)
+  if (own !== undefined) return { directory: own.directory, checkpoint: null } satisfies Source
+  const { withWork } = yield* checkpoints.newest(session)
+  if (session.state !== "stopped" || withWork === undefined) return yield* unseen(session, backend.name)
+  const directory = yield* materialise(session, withWork)
+  return { directory, checkpoint: withWork.id } satisfies Source
+})
+
+const materialise = Effect.fnUntraced(
+  function* (session: Session, checkpoint: Checkpoint) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const { manifest } = yield* checkpoints.verify(checkpoint)
+    const { work } = manifest
+    if (work === null || session.commit === null) return yield* Effect.die(`checkpoint ${checkpoint.id} has no work`)
+    const { commit, repository } = session
+    const base = repository.startsWith("/") ? repository : yield* Mirror.ensure(repository, commit)
+    const directory = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "sandbox-export-" }), "checkout")
+    yield* Git.output(["clone", "--quiet", "--no-checkout", "--template=", "--", base, directory], {
+      timeout: "10 minutes"
+    })
+    yield* Git.output(["checkout", "--quiet", "--detach", commit], { cwd: directory, timeout: "10 minutes" })
+    const store = yield* CheckpointStore
+    yield* apply({
+      directory,
+      document: work.document,
+      object: (digest) => store.object(checkpoint.id, digest),
+      fallbackBranch: fallbackBranch(session)
+    })
+    const { exclude, include } = work
+    const there = yield* fingerprint({ ...captured(session, directory), include, exclude })
+    if (there.fingerprint !== work.fingerprint) return yield* different(checkpoint)
+    return directory
+  },
+  Effect.catchTag("GitError", fromGit),
+  Effect.catchTag("PlatformError", (error) =>
+    SandboxError.make("ERR_EXPORT_FAILED", {
+      message: `checkpoint work cannot be put together on this host: ${error.message}`,
+      nextStep: "make room for temporary files, and run the command again"
+    })
+  )
+)
+
+const different = ({ id }: Checkpoint) =>
+  SandboxError.make("ERR_RESTORE_UNVERIFIED", {
+    message: `what was made of checkpoint ${id} is not what it has, although all of it was written`,
+    nextStep: "bring the session up with `sandbox resume`, and export it then",
+    details: { checkpoint: id }
+  })
+
+const unseen = (session: Session, provider: string) => {
+  const halted = session.state === "stopped"
+  return SandboxError.make("ERR_UNSUPPORTED", {
+    message: halted
+      ? `${session.name} has no checkout on this host, and no checkpoint with work in it`
+      : `the checkout of ${session.name} cannot be seen from this host`,
+    nextStep: halted
+      ? `bring it up with \`sandbox resume ${session.id}\`, and export it then`
+      : "push the work from inside the session",
+    sessionId: session.id,
+    state: session.state,
+    details: { provider, capability: "checkout" }
+  })
+}

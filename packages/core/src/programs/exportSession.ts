@@ -1,0 +1,259 @@
+/** `export`: takes a session's work out of it, as a branch of its repository or as files. */
+import { Effect, Path } from "effect"
+import * as Claim from "../Claim.ts"
+import { Directories } from "../Host.ts"
+import * as autoTeardown from "../internal/autoTeardown.ts"
+import * as files from "../internal/exportFiles.ts"
+import * as pushing from "../internal/exportPush.ts"
+import * as source from "../internal/exportSource.ts"
+import { prepare, type Stage, type Work } from "../internal/exportStage.ts"
+import * as ready from "../internal/ready.ts"
+import { standing } from "../internal/requests.ts"
+import * as sessions from "../internal/sessions.ts"
+import type { State } from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
+import type { ExportOptions } from "../Options.ts"
+import { recovery } from "../Recovery.ts"
+import * as Repository from "../Repository.ts"
+import type { ExportResult } from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
+import { Exported, type Session } from "../Session.ts"
+import * as Setup from "../Setup.ts"
+import * as Time from "../Time.ts"
+import * as View from "../View.ts"
+
+const from: ReadonlyArray<State> = ["ready", "completed", "stopped"]
+
+/**
+ * Exports HEAD and, as one commit on top, what is not committed; the checkout stays as it is. Nothing else moves the session
+ * meanwhile, whatever is forced. The same work exported to the same place again is `already`.
+ *
+ * Fails with `ERR_NOT_READY` for a session that is none of ready, completed and stopped, and with `ERR_EXPORT_FAILED`, naming
+ * the command that finishes it by hand, when the target refuses the work.
+ */
+export const exportSession = Effect.fn("export")(function* (options: ExportOptions) {
+  const session = yield* sessions.find(options.session)
+  const request = yield* read(session, options)
+  const { branch, force, message, output, session: _ } = options
+  const args = { session: session.id, to: request.to, branch, force: force || undefined, message, output }
+  const before = yield* standing("export", args, options)
+  if (before._tag === "succeeded") {
+    const result = before.operation.result as unknown as ExportResult
+    const destroyed = before.session.state === "destroyed"
+    return {
+      ...result,
+      autoTeardown: destroyed ? { ...result.autoTeardown, destroyed } : result.autoTeardown,
+      replayed: true as const
+    }
+  }
+  yield* exportable(session)
+  const result = yield* Claim.withClaim(
+    { session, kind: "export", operation: before.operation, from, exporting: request.branch },
+    {
+      verb: "export",
+      use: (held) => Effect.scoped(use(held, request)),
+      // nothing of the session was moved, and the lock goes with the claim
+      settle: () => Effect.succeed({})
+    }
+  )
+  const teardown = yield* autoTeardown.after(session.id)
+  const answer: ExportResult = {
+    ...result,
+    autoTeardown: teardown,
+    state: teardown.destroyed ? "destroyed" : result.state
+  }
+  return answer
+})
+
+interface Request {
+  readonly to: NonNullable<ExportOptions["to"]>
+  readonly branch: string
+  readonly message: string
+  /** Absolute. */
+  readonly output: string | undefined
+  readonly force: boolean
+}
+
+const read = Effect.fnUntraced(function* (session: Session, options: ExportOptions) {
+  const { force = false, output, to = "branch" } = options
+  const branch = options.branch ?? defaultBranch(session)
+  const invalid = (field: string, message: string, nextStep: string) =>
+    SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, sessionId: session.id, details: { field } })
+  const problem = Repository.checkBranch(branch)
+  if (problem !== undefined) return yield* invalid("branch", problem.replace(/\.$/, ""), "pass another --branch")
+  if (to === "branch" && output !== undefined) {
+    return yield* invalid(
+      "output",
+      "a branch is pushed, and has no files to write",
+      "leave --output out, or pass --to patch or --to bundle"
+    )
+  }
+  if (to !== "branch" && force) {
+    return yield* invalid("force", `only a branch can be replaced, and this is a ${to}`, "leave --force out")
+  }
+  if (options.message?.trim() === "" || options.message?.includes("\0")) {
+    return yield* invalid("message", "the message is empty", "pass another --message, or none")
+  }
+  const request: Request = {
+    to,
+    branch,
+    force,
+    message: options.message ?? `Work of ${session.name} that was not committed`,
+    output: output === undefined ? undefined : (yield* Path.Path).resolve(output)
+  }
+  return request
+})
+
+/** Never the branch that the session's own checkout has in a repository of this host: a push would leave its files behind. */
+const defaultBranch = (session: Session): string => {
+  const name = `${Setup.keeping(session.setup).exportBranchPrefix}${session.name}`
+  return session.workBranch === name && session.repository.startsWith("/") ? `${name}-export` : name
+}
+
+const exportable = Effect.fnUntraced(function* (session: Session) {
+  const { claim, id, name, state } = session
+  // who moves it is told where the claim is taken
+  if (from.includes(state) || (yield* liveness(claim)) === "live") return
+  const way = state === "destroyed" ? undefined : recovery(session, yield* liveness(claim))
+  return yield* SandboxError.make("ERR_NOT_READY", {
+    message: `${name} is ${state}, and only what is ready, completed or stopped can be exported`,
+    nextStep:
+      state === "destroyed"
+        ? "its work is in its checkpoints, as long as they are kept: `sandbox up --from-checkpoint`"
+        : `run \`${way?.command ?? `sandbox status ${id}`}\` first`,
+    retryable: false,
+    sessionId: id,
+    state
+  })
+})
+
+const use = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
+  const row = yield* held.row
+  const path = yield* Path.Path
+  const exports = path.join((yield* Directories).state, "exports", row.id)
+  const { branch, to } = request
+  const made = yield* held.phase("collect", gather(held, request))
+  const { stage, work } = made
+  const bundle = path.join(request.output ?? exports, files.bundleName(work.commit, branch))
+  const outcome =
+    to === "branch"
+      ? yield* toBranch(held, made, request, { bundle, exports })
+      : to === "bundle"
+        ? {
+            target: bundle,
+            artifact: null,
+            already: yield* held.phase(
+              "write",
+              files.bundle(stage, yield* somethingNew(row, work), { branch, file: bundle })
+            )
+          }
+        : yield* toPatches(held, made, request.output ?? path.join(exports, work.commit), request.output === undefined)
+  const last = row.lastExport
+  const now = yield* Time.millis
+  const { already, artifact, target } = outcome
+  const same =
+    already && last?.to === to && last.branch === branch && last.commit === work.commit && last.target === target
+  const exported = same
+    ? last
+    : new Exported({ operationId: held.operationId, to, branch, commit: work.commit, target, exportedAt: now })
+  const result: ExportResult = {
+    sessionId: row.id,
+    name: row.name,
+    operationId: held.operationId,
+    state: row.state,
+    ...View.exported(exported)!,
+    uncommitted: work.uncommitted,
+    artifact,
+    ...(already ? { already: true as const } : {}),
+    autoTeardown: { destroyed: false, reason: "it was exported" },
+    warnings: yield* held.warnings
+  }
+  return ready.done(
+    result,
+    same
+      ? {}
+      : {
+          set: { lastExport: exported },
+          events: [{ type: "exported", data: { to, branch, commit: work.commit, target, already } }]
+        }
+  )
+})
+
+const gather = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
+  const row = yield* held.row
+  const { checkpoint, directory } = yield* source.open(row)
+  if (checkpoint !== null) yield* held.warn(`the checkout is gone: the work is that of checkpoint ${checkpoint}`)
+  const { stage, warnings, work } = yield* prepare({
+    directory,
+    base: row.commit,
+    exclude: row.setup?.inheritEnv.map(({ file }) => file) ?? [],
+    message: request.message
+  })
+  yield* Effect.forEach(warnings, held.warn)
+  return { stage, work }
+})
+
+interface Made {
+  readonly stage: Stage
+  readonly work: Work
+}
+
+const toBranch = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  { stage, work }: Made,
+  { branch, force }: Request,
+  { bundle, exports }: { readonly bundle: string; readonly exports: string }
+) {
+  const row = yield* held.row
+  const path = yield* Path.Path
+  const last = row.lastExport
+  const isNew = work.base !== work.commit
+  // kept before anything is asked to take it
+  if (isNew) yield* held.phase("artifact", files.bundle(stage, work, { branch, file: bundle }))
+  const options: pushing.Push = {
+    session: row,
+    branch,
+    force,
+    artifact: isNew ? bundle : null,
+    former: last === null ? null : path.join(exports, files.bundleName(last.commit, last.branch))
+  }
+  const seen = yield* held.phase("look", pushing.tipOf(options))
+  const already = seen === work.commit
+  if (!already) {
+    yield* held.phase("push", pushing.push(stage, work, options, seen))
+    yield* held.phase("verify", pushing.verify(work, options))
+  }
+  return { target: row.repository, artifact: options.artifact, already }
+})
+
+const toPatches = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  { stage, work }: Made,
+  directory: string,
+  ours: boolean
+) {
+  const { base } = yield* somethingNew(yield* held.row, work)
+  if (base === null) {
+    return yield* SandboxError.make("ERR_EXPORT_FAILED", {
+      message:
+        "the work has no commit in common with the one that the session began at, so that patches have no beginning",
+      nextStep: "export a bundle or a branch: `--to bundle`",
+      retryable: false
+    })
+  }
+  const { already, warnings } = yield* held.phase("write", files.patches(stage, work, base, { directory, ours }))
+  yield* Effect.forEach(warnings, held.warn)
+  return { target: directory, artifact: null, already }
+})
+
+const somethingNew = (row: Session, work: Work): Effect.Effect<Work, SandboxError.SandboxError> =>
+  work.base !== work.commit
+    ? Effect.succeed(work)
+    : Effect.fail(
+        SandboxError.make("ERR_INVALID_ARGUMENT", {
+          message: `${row.name} has no work beyond ${work.commit.slice(0, 12)}, which its repository has`,
+          nextStep: `there is nothing to write; a branch can be made of it all the same: \`sandbox export ${row.id} --to branch\``,
+          sessionId: row.id,
+          state: row.state
+        })
+      )

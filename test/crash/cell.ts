@@ -1,0 +1,195 @@
+/** One cell of the matrix: a command meets one fault at one point; then recovery as recommended, and every check. */
+import { execFileSync } from "node:child_process"
+import { existsSync, readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { accounted, Broken, collected, demand, historical, intact, locks, recover, rows, type Work } from "./checks.ts"
+import type { Fault } from "./instrument/points.ts"
+import type { Scenario } from "./scenarios.ts"
+import { answerOf, type Ended, told, until, World } from "./world.ts"
+
+export interface Cell {
+  readonly scenario: Scenario
+  /** Counted from 1. */
+  readonly at: number
+  readonly fault: Fault
+  /** What the point was called when the points were recorded. */
+  readonly point: string
+}
+
+export const idOf = ({ at, fault, scenario }: Cell): string => `${scenario.name}#${at}:${fault}`
+
+/** A place where cells are run one after the other. */
+export class Bench {
+  readonly world: World
+  private readonly copies: string
+  private readonly works = new Map<string, ReadonlyArray<Work>>()
+
+  constructor(directory: string, main: string) {
+    this.world = new World(join(directory, "world"), main)
+    this.copies = join(directory, "copies")
+  }
+
+  private get record(): string {
+    return `${this.world.directory}.points`
+  }
+
+  /** The world as the scenario's command finds it. */
+  async prepare(scenario: Scenario): Promise<ReadonlyArray<Work>> {
+    const { world } = this
+    const copy = join(this.copies, scenario.name.replaceAll("/", "-"))
+    const known = this.works.get(scenario.name)
+    if (known !== undefined) {
+      world.load(copy)
+      return known
+    }
+    world.make()
+    const works = await scenario.prepare(world)
+    if (scenario.living !== true) {
+      execFileSync("mkdir", ["-p", this.copies])
+      world.save(copy)
+      this.works.set(scenario.name, works)
+    }
+    return works
+  }
+
+  /** Runs the command undisturbed, and answers the cells that it has. */
+  async discover(scenario: Scenario): Promise<ReadonlyArray<Cell>> {
+    await this.prepare(scenario)
+    rmSync(this.record, { force: true })
+    const ended = await this.world.run([...scenario.command(this.world), "--json"], { record: this.record })
+    if (ended.code !== 0) throw new Error(`${scenario.name}, undisturbed: ${told(ended)}`)
+    return this.passed().flatMap((point, index) =>
+      faultsOf(point).map((fault) => ({ scenario, at: index + 1, fault, point }))
+    )
+  }
+
+  private passed(): ReadonlyArray<string> {
+    return existsSync(this.record) ? readFileSync(this.record, "utf8").trim().split("\n") : []
+  }
+
+  /** Answers whether the point was reached; throws what is `Broken`. */
+  async run(cell: Cell): Promise<boolean> {
+    const { scenario } = cell
+    const works = await this.prepare(scenario)
+    rmSync(this.record, { force: true })
+    const w = this.world
+    const argv = [...scenario.command(w), "--json"]
+    const before = rows(w).map(({ id, state }) => `${id} ${state}`)
+    const ended = await this.strike(cell, argv)
+    if (this.passed().length < cell.at) return false
+    try {
+      this.judge(cell.fault, ended, before)
+      await recover(w)
+      await accounted(w)
+      historical(w)
+      await intact(w, works)
+      await collect(w)
+      await recover(w)
+      await accounted(w)
+      collected(w)
+      await this.again(scenario.command(w))
+      historical(w)
+      await intact(w, works)
+      demand(locks(w).length === 0, "leaked", () => `still locked: ${locks(w)}`)
+    } catch (error) {
+      if (!(error instanceof Broken)) throw error
+      throw new Broken(error.kind, `${idOf(cell)} (${cell.point}): ${error.message}\n    after ${told(ended)}`)
+    }
+    return true
+  }
+
+  private async strike({ at, fault }: Cell, argv: ReadonlyArray<string>): Promise<Ended> {
+    const running = this.world.start(argv, { record: this.record, at, fault })
+    if (fault !== "SIGSTOP") return running.ended
+    const pid = running.process.pid!
+    const halted = () => running.process.exitCode !== null || stateOf(pid).startsWith("T")
+    await until(halted, 30_000)
+    // somebody else goes on as soon as the lease has run out, and then the sleeper wakes
+    const died = await recover(this.world).then(
+      () => undefined,
+      (error: unknown) => error
+    )
+    running.process.kill("SIGCONT")
+    const ended = await running.ended
+    if (died !== undefined) throw died
+    return ended
+  }
+
+  /** Whether a command may end like this after such a fault. */
+  private judge(fault: Fault, ended: Ended, before: ReadonlyArray<string>): void {
+    demand(!ended.hung, "stuck", () => "it hung")
+    if (fault === "SIGKILL") {
+      demand(ended.signal === "SIGKILL", "wrong", () => "it was not killed")
+      return
+    }
+    const codes = fault === "SIGINT" ? [0, 3, 130] : [0, 1, 2]
+    demand(codes.includes(ended.code ?? -1), "wrong", () => `it ended with ${ended.code ?? ended.signal}`)
+    const answer = answerOf(ended)
+    demand(answer.ok === (ended.code === 0), "wrong", () => "its answer is not its exit code's")
+    demand(answer.error_code !== "ERR_INTERNAL", "wrong", () => "it has a bug")
+    const now = rows(this.world)
+    if (ended.code === 130) {
+      demand(
+        now.every((row) => row.claim_token === null),
+        "stuck",
+        () => "it is not rolled back: there is a claim"
+      )
+    }
+    if (ended.code === 1 && fault !== "SIGSTOP") {
+      const after = now.map(({ id, state }) => `${id} ${state}`)
+      demand(String(after) === String(before), "wrong", () => `it refused, and yet ${before} became ${after}`)
+    }
+  }
+
+  /** The same command again makes nothing twice. */
+  private async again(argv: ReadonlyArray<string>): Promise<void> {
+    const w = this.world
+    const before = rows(w)
+    const again = await w.run([...argv, "--json"])
+    demand([0, 1, 2, 130].includes(again.code ?? -1), "wrong", () => `typed again: ${told(again)}`)
+    demand(answerOf(again).error_code !== "ERR_INTERNAL", "wrong", () => `typed again: ${told(again)}`)
+    await recover(w)
+    await accounted(w)
+    const fresh = rows(w).length - before.length
+    const live = rows(w).filter(({ name, state }) => name === "s" && state !== "destroyed")
+    demand(live.length <= 1, "leaked", () => `typed again, it made a second session: ${told(again)}`)
+    demand(
+      fresh === 0 || before.every(({ name }) => name !== "s"),
+      "wrong",
+      () => `typed again, it made another session: ${told(again)}`
+    )
+  }
+
+  close(): void {
+    this.world.clear()
+    rmSync(this.copies, { recursive: true, force: true })
+    rmSync(this.record, { force: true })
+  }
+}
+
+/** `gc`, until late answers are no longer waited for. */
+const collect = async (w: World): Promise<void> => {
+  for (const late of [false, true]) {
+    if (late) {
+      if (w.query("SELECT key FROM intents WHERE status = 'open'").length === 0) return
+      w.passTime()
+    }
+    const gc = await w.run(["gc", "--json"])
+    demand(gc.code === 0, "stuck", () => told(gc))
+  }
+}
+
+const stateOf = (pid: number): string => {
+  try {
+    return execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).trim()
+  } catch {
+    return "gone"
+  }
+}
+
+/** What can happen at a point of this kind. */
+const faultsOf = (point: string): ReadonlyArray<Fault> => {
+  if (point.startsWith("provider before")) return ["SIGKILL", "SIGINT", "once"]
+  if (point.startsWith("provider after")) return ["SIGKILL", "SIGINT", "lost", "SIGSTOP"]
+  return ["SIGKILL", "SIGINT"]
+}

@@ -1,0 +1,201 @@
+/** What must be true of a world in which nothing is under way: nothing leaked, nothing lost, a history that is allowed. */
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import * as Lifecycle from "@org/sandbox-core/Lifecycle"
+import { instanceName } from "@org/sandbox-core/Session"
+import { everything } from "../support/work.ts"
+import { answerOf, branches, told, until, type World } from "./world.ts"
+
+/** What was found wrong; `kind` is what a run counts. */
+export class Broken extends Error {
+  readonly kind: "leaked" | "lost" | "stuck" | "wrong"
+  constructor(kind: Broken["kind"], message: string) {
+    super(message)
+    this.kind = kind
+  }
+}
+
+export const demand = (so: boolean, kind: Broken["kind"], message: () => string): void => {
+  if (!so) throw new Broken(kind, message())
+}
+
+/** A row of the ledger, as far as these checks look into it. */
+export interface Row {
+  readonly id: string
+  readonly name: string
+  readonly state: Lifecycle.State
+  readonly claim_token: string | null
+  readonly export_lock: string | null
+  readonly instance: string | null
+  readonly repository: string
+  readonly branch: string | null
+  readonly work_branch: string | null
+  readonly workspace_path: string | null
+  readonly commit_id: string | null
+  readonly setup: string | null
+  readonly generation: number
+}
+
+export const rows = (w: World): ReadonlyArray<Row> => w.query<Row>("SELECT * FROM sessions ORDER BY created_at, id")
+
+/** Work that must not be lost: what the checkout of a session held. */
+export interface Work {
+  readonly session: string
+  readonly held: ReturnType<typeof everything>
+}
+
+export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+const live = (w: World) => rows(w).filter(({ state }) => state !== "destroyed")
+
+const bound = (row: Row): boolean => row.instance !== null && row.state !== "destroyed"
+
+/** Nobody holds anything, and there is nothing that no row speaks of. */
+export const accounted = async (w: World): Promise<void> => {
+  for (const { claim_token, export_lock, id, state } of rows(w)) {
+    demand(claim_token === null, "stuck", () => `${id} is ${state}, and still claimed`)
+    demand(export_lock === null, "stuck", () => `${id} is ${state}, and still locked for an export`)
+    demand(Lifecycle.isSettled(state), "stuck", () => `${id} is ${state}, and nobody moves it`)
+  }
+  const having = rows(w).filter(bound)
+  const boxes = w.entries("local").filter((name) => !name.startsWith("."))
+  const expected = having.map((row) => instanceName(JSON.parse(row.instance!).key)).toSorted()
+  demand(same(boxes, expected), "leaked", () => `there are the boxes ${boxes}, and the rows speak of ${expected}`)
+  const listed = w.git("worktree", "list", "--porcelain").matchAll(/^worktree (.+)$/gm)
+  const worktrees = [...listed].map(([, path]) => path).filter((path) => path !== w.app)
+  const paths = having.filter(({ repository }) => repository === w.app).map((row) => row.workspace_path)
+  demand(
+    worktrees.every((path) => paths.includes(path!)),
+    "leaked",
+    () => `there are the worktrees ${worktrees}, and the rows speak of ${paths}`
+  )
+  const heads = w.git("for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads").split("\n")
+  const main = w.git("rev-parse", "main")
+  for (const [branch = "", tip] of heads.map((line) => line.split(" "))) {
+    const known = branches.includes(branch) || having.some((row) => row.branch === branch || row.work_branch === branch)
+    // a branch that has work on it is nobody's to remove
+    demand(known || tip !== main, "leaked", () => `nobody speaks of the branch ${branch}`)
+  }
+  const serving = having.filter(({ setup, state }) => setup !== null && (state === "ready" || state === "completed"))
+  const strays = () =>
+    w.marked().filter(({ line }) => !serving.some(({ id }) => line.includes(`SANDBOX_SESSION_ID=${id}`)))
+  demand(
+    await until(() => strays().length === 0, 8000),
+    "leaked",
+    () => `processes: ${strays().map(({ line }) => line.slice(0, 200))}`
+  )
+  const ports = w.query<{ session_id: string }>("SELECT DISTINCT session_id FROM ports")
+  for (const { session_id } of ports) {
+    demand(
+      serving.some(({ id }) => id === session_id),
+      "leaked",
+      () => `${session_id} has ports, and serves nothing`
+    )
+  }
+}
+
+/** The transitions of every session: an unbroken chain of edges that the table has, up to the state of the row. */
+export const historical = (w: World): void => {
+  for (const { id, state } of rows(w)) {
+    const events = w.query<{ data: string }>(
+      "SELECT data FROM events WHERE session_id = ? AND type = 'transition' ORDER BY seq",
+      id
+    )
+    const moves = events.map(({ data }) => JSON.parse(data) as { from: Lifecycle.State | null; to: Lifecycle.State })
+    const passed: Array<Lifecycle.State> = []
+    let at: Lifecycle.State | null = null
+    for (const { from, to } of moves) {
+      demand(from === at, "wrong", () => `${id} moved from ${from} although it was ${at}`)
+      const allowed = Lifecycle.claimKinds.some((by) =>
+        [undefined, ...passed].some((prior) => Lifecycle.allows({ from: from ?? undefined, to, by, prior }))
+      )
+      demand(allowed, "wrong", () => `${id} moved from ${from} to ${to}, which no operation may`)
+      passed.push(to)
+      at = to
+    }
+    demand(at === state, "wrong", () => `${id} is ${state}, and its history ends with ${at}`)
+  }
+}
+
+/** After a `gc`: nothing is open any more, and the store has what the ledger says it has. */
+export const collected = (w: World): void => {
+  const open = w.query<{ key: string }>("SELECT key FROM intents WHERE status = 'open'")
+  demand(open.length === 0, "leaked", () => `open intents: ${open.map(({ key }) => key)}`)
+  const orphans = w.query<{ key: string }>("SELECT key FROM orphans WHERE resolved_at IS NULL")
+  demand(orphans.length === 0, "leaked", () => `open orphans: ${orphans.map(({ key }) => key)}`)
+  const running = w.query<{ id: string; verb: string }>("SELECT id, verb FROM operations WHERE status = 'running'")
+  demand(
+    running.length === 0,
+    "stuck",
+    () => `still running, with no claim: ${running.map(({ id, verb }) => `${verb} ${id}`)}`
+  )
+  const recorded = w.query<{ id: string }>("SELECT id FROM checkpoints ORDER BY id").map(({ id }) => id)
+  const published = w.entries("checkpoints", "published")
+  const bodies = w.entries("checkpoints", "bodies")
+  // what was published and never recorded is kept as long as any checkpoint, in case somebody needs it
+  const missing = recorded.filter((id) => !published.includes(id))
+  demand(missing.length === 0, "lost", () => `the ledger knows ${missing}, which the store has not`)
+  demand(bodies.length === published.length, "leaked", () => `bodies ${bodies} of ${published}`)
+  const hidden = w.entries("local").filter((name) => name.startsWith(".new-") || name.startsWith(".trash-"))
+  demand(hidden.length === 0, "leaked", () => `half a box is left: ${hidden}`)
+}
+
+/** Every piece of work is byte for byte in the checkout of its session, or in a checkpoint of it that restores to it. */
+export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void> => {
+  for (const { held, session } of works) {
+    const row = rows(w).find(({ id }) => id === session)
+    const checkout = row !== undefined && bound(row) ? row.workspace_path : null
+    if (checkout !== null && existsSync(checkout) && same(everything(checkout), held)) continue
+    demand(await restores(w, session, held), "lost", () => `the work of ${session} (${row?.state}) is nowhere`)
+  }
+}
+
+/** Tries the checkpoints of a session, newest first, by making a session of each. */
+const restores = async (w: World, session: string, held: Work["held"]): Promise<boolean> => {
+  const saved = w.query<{ id: string }>(
+    "SELECT id FROM checkpoints WHERE session_id = ? AND head = ? ORDER BY persisted_at DESC",
+    session,
+    held.head
+  )
+  for (const [n, { id }] of saved.entries()) {
+    const name = `probe-${n}`
+    const up = await w.run(["up", "--from-checkpoint", id, "--name", name, "--provider", "local", "--json"])
+    demand(up.code === 0, "lost", () => `checkpoint ${id} does not restore: ${told(up)}`)
+    const { session_id, worktree_path } = answerOf(up)
+    const found = same(everything(worktree_path), held)
+    const end = await w.run(["destroy", session_id, "--force", "--confirm-data-loss", "--json"])
+    demand(end.code === 0, "stuck", () => told(end))
+    if (found) return true
+  }
+  return false
+}
+
+/** Types what `status` recommends, for every session, until it recommends nothing. */
+export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>> => {
+  const typed: Array<string> = []
+  for (const { id } of live(w)) {
+    for (let steps = 0, waits = 0; ; ) {
+      const status = await w.run(["status", id, "--json"])
+      demand(status.code === 0 || status.code === 4, "stuck", () => told(status))
+      const { recovery, state } = answerOf(status)
+      if (recovery === null || state === "destroyed") break
+      const [program, ...argv] = recovery.command.split(" ")
+      demand(program === "sandbox", "wrong", () => `status recommends \`${recovery.command}\``)
+      if (argv[0] === "status") {
+        // a command is alive: it, or its lease, ends
+        demand(++waits < 100, "stuck", () => `${id} is never done: ${told(status)}`)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        continue
+      }
+      demand(steps++ < most, "stuck", () => `${typed.join("; ")}; and then again ${recovery.command}: ${told(status)}`)
+      const ended = await w.run(argv)
+      typed.push(recovery.command)
+      demand(ended.code === 0, "stuck", () => `recommended, and failed: ${told(ended)}`)
+    }
+  }
+  return typed
+}
+
+/** `.git/…` of the repository that no command holds any more. */
+export const locks = (w: World): ReadonlyArray<string> =>
+  ["sandbox.lock", "index.lock", "packed-refs.lock"].filter((name) => existsSync(join(w.app, ".git", name)))

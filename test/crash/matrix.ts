@@ -1,0 +1,123 @@
+/** Cells by the dozen: which there are, a sample of them, and what became of them. */
+import { mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { bundle } from "./bundle.ts"
+import { Bench, idOf } from "./cell.ts"
+import { Broken } from "./checks.ts"
+import { scenarios } from "./scenarios.ts"
+
+/** Numbers from 0 up to 1, the same ones for the same seed. */
+export const random = (seed: number) => {
+  let state = (seed ^ 0x9e3779b9) >>> 0
+  return (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+export const shuffled = <A>(all: ReadonlyArray<A>, seed: number): ReadonlyArray<A> => {
+  const next = random(seed)
+  return all
+    .map((value) => ({ value, key: next() }))
+    .toSorted((a, b) => a.key - b.key)
+    .map(({ value }) => value)
+}
+
+export interface Options {
+  readonly seed: number
+  /** How many cells, chosen by the seed; all, when absent. */
+  readonly count?: number | undefined
+  /** Only cells whose id begins so. */
+  readonly only?: string | undefined
+  /** Only cells at points of this name. */
+  readonly point?: string | undefined
+  /** Cells of the seed's order to leave out, because an earlier run has tried them. */
+  readonly skip?: number | undefined
+  /** How many cells at a time. */
+  readonly parallel: number
+  readonly say: (line: string) => void
+}
+
+export interface Report {
+  readonly points: number
+  readonly cells: number
+  readonly tried: number
+  /** Cells whose point was not passed this time. */
+  readonly missed: ReadonlyArray<string>
+  readonly broken: ReadonlyArray<Broken>
+}
+
+export const run = async (options: Options): Promise<Report> => {
+  const { parallel, say, seed } = options
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-crash-")))
+  const main = await bundle(join(directory, "cli"))
+  const benches = Array.from({ length: parallel }, (_, n) => new Bench(join(directory, `bench-${n}`), main))
+  try {
+    const chosen = scenarios.filter(
+      ({ name }) => options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only)
+    )
+    const found = await spread(benches, chosen, (bench, scenario) => bench.discover(scenario))
+    const all = found.flat()
+    const wanted = all.filter(
+      (cell) =>
+        (options.only === undefined || idOf(cell).startsWith(options.only)) &&
+        (options.point === undefined || cell.point === options.point)
+    )
+    const cells = shuffled(wanted, seed)
+      .slice(options.skip ?? 0)
+      .slice(0, options.count)
+    const points = new Set(all.map(({ at, scenario }) => `${scenario.name}#${at}`)).size
+    say(
+      `${chosen.length} scenarios, ${points} points, ${all.length} points × faults; trying ${cells.length}, seed ${seed}`
+    )
+    const broken: Array<Broken> = []
+    const missed: Array<string> = []
+    let tried = 0
+    await spread(benches, cells, async (bench, cell) => {
+      try {
+        if (!(await bench.run(cell))) missed.push(idOf(cell))
+      } catch (error) {
+        const told =
+          error instanceof Broken
+            ? error
+            : new Broken("wrong", `${idOf(cell)} (${cell.point}): ${String((error as Error).stack)}`)
+        broken.push(told)
+        say(`${told.kind}: ${told.message}`)
+      }
+      tried += 1
+      if (tried % 50 === 0) say(`${tried} of ${cells.length}, ${broken.length} broken`)
+    })
+    return { points, cells: all.length, tried, missed, broken }
+  } finally {
+    for (const bench of benches) bench.close()
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+/** Every bench takes the next one as soon as it is done with one. */
+const spread = async <A, B>(
+  benches: ReadonlyArray<Bench>,
+  all: ReadonlyArray<A>,
+  work: (bench: Bench, one: A) => Promise<B>
+): Promise<ReadonlyArray<B>> => {
+  const results: Array<B> = []
+  let next = 0
+  await Promise.all(
+    benches.map(async (bench) => {
+      while (next < all.length) {
+        const at = next++
+        results[at] = await work(bench, all[at]!)
+      }
+    })
+  )
+  return results
+}
+
+/** How many of each kind were found broken, and what was tried: the last line of a run. */
+export const summary = ({ broken, cells, missed, points, tried }: Report): string => {
+  const of = (kind: Broken["kind"]) => broken.filter((one) => one.kind === kind).length
+  return `${points} points, ${tried} of ${cells} points × faults tried: ${of("leaked")} leaked, ${of("lost")} lost, ${of("stuck")} stuck, ${of("wrong")} wrong${missed.length === 0 ? "" : `, ${missed.length} not reached (${missed.slice(0, 5).join(", ")})`}`
+}

@@ -1,0 +1,159 @@
+/** What is killed: a command, the world it finds, and the work in that world. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { everything, work } from "../support/work.ts"
+import { rows, type Work } from "./checks.ts"
+import { answerOf, told, type World } from "./world.ts"
+
+export interface Scenario {
+  readonly name: string
+  /** Makes what the command finds, and answers the work that it must not lose. */
+  readonly prepare: (w: World) => Promise<ReadonlyArray<Work>>
+  /** The command; typed again with the same request id it answers what it answered before. */
+  readonly command: (w: World) => ReadonlyArray<string>
+  /** Things run in the prepared world, so that it cannot be copied. */
+  readonly living?: true
+}
+
+const request = ["--client-request-id", "the-one"]
+
+const quietly = async (w: World, ...argv: ReadonlyArray<string>) => {
+  const ended = await w.run([...argv, "--json"])
+  if (ended.code !== 0) throw new Error(`preparing: ${told(ended)}`)
+  return answerOf(ended)
+}
+
+const up = (w: World, ...argv: ReadonlyArray<string>) =>
+  quietly(w, "up", w.app, "--provider", "local", "--name", "s", ...argv)
+
+const held = (w: World): Work => {
+  const { id, workspace_path } = rows(w)[0]!
+  return { session: id, held: everything(workspace_path!) }
+}
+
+/** A session that is ready, with uncommitted work and a commit of its own. */
+const worked = async (w: World) => {
+  await up(w, "--branch", "feature")
+  work(rows(w)[0]!.workspace_path!)
+  return [held(w)]
+}
+
+const stopped = async (w: World) => {
+  const works = await worked(w)
+  await quietly(w, "down", "s")
+  return works
+}
+
+const none = async (w: World) => {
+  await quietly(w, "list")
+  return []
+}
+
+/** A port that nothing of this machine is likely to have; each world has a stretch of its own. */
+const port = (w: World): number =>
+  21_000 + Array.from(w.directory).reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 400, 7) * 10
+
+const serving = (w: World): void => {
+  writeFileSync(
+    join(w.app, "sandbox.yaml"),
+    `provider: local
+timeouts: { lease: 3s }
+services:
+  - name: web
+    command:
+      - node
+      - -e
+      - require("node:http").createServer((_, r) => r.end("up")).listen(process.env.PORT, "127.0.0.1")
+    port: ${port(w)}
+    health: /
+hooks:
+  post_up: echo made > from-hook.log
+`
+  )
+}
+
+const withService = async (w: World) => {
+  serving(w)
+  await quietly(w, "up", "--branch", "feature", "--name", "s", "--trust-config")
+  work(rows(w)[0]!.workspace_path!)
+  return [held(w)]
+}
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  {
+    name: "up/branch",
+    prepare: none,
+    command: (w) => ["up", w.app, "--branch", "feature", "--name", "s", "--provider", "local", ...request]
+  },
+  {
+    name: "up/new",
+    prepare: none,
+    command: (w) => ["up", w.app, "--branch", "new", "--base", "main", "--name", "s", "--provider", "local", ...request]
+  },
+  {
+    name: "up/clone",
+    prepare: none,
+    command: (w) => ["up", `file://${w.app}`, "--branch", "main", "--name", "s", "--provider", "local", ...request]
+  },
+  {
+    name: "up/service",
+    prepare: async (w) => {
+      serving(w)
+      return []
+    },
+    command: () => ["up", "--branch", "feature", "--name", "s", "--trust-config", ...request]
+  },
+  { name: "down/dirty", prepare: worked, command: () => ["down", "s", ...request] },
+  { name: "down/service", prepare: withService, command: () => ["down", "s", ...request], living: true },
+  { name: "destroy/ready", prepare: worked, command: () => ["destroy", "s", "--force", ...request] },
+  { name: "destroy/stopped", prepare: stopped, command: () => ["destroy", "s", ...request] },
+  { name: "resume/stopped", prepare: stopped, command: () => ["resume", "s", ...request] },
+  {
+    name: "resume/lost",
+    prepare: async (w) => {
+      const works = await stopped(w)
+      lose(w)
+      // the first one sees that it is gone, and says so
+      const seen = await w.run(["resume", "s", "--json"])
+      if (rows(w)[0]?.state !== "failed") throw new Error(`preparing: ${told(seen)}`)
+      return works
+    },
+    command: () => ["resume", "s", ...request]
+  },
+  { name: "checkpoint/create", prepare: worked, command: () => ["checkpoint", "create", "s", ...request] },
+  {
+    name: "restore/earlier",
+    prepare: async (w) => {
+      const [first] = await worked(w)
+      await quietly(w, "checkpoint", "create", "s")
+      writeFileSync(join(rows(w)[0]!.workspace_path!, "later.txt"), "work of the afternoon\n")
+      return [first!, held(w)]
+    },
+    command: (w) => ["restore", "s", w.query<{ id: string }>("SELECT id FROM checkpoints")[0]!.id, ...request]
+  },
+  {
+    name: "gc/dead-up",
+    prepare: async (w) => {
+      await dead(w, "provider after provision")
+      return []
+    },
+    command: () => ["gc"]
+  }
+]
+
+/** Takes the box away behind everybody's back, as a disk might. */
+const lose = (w: World): void => {
+  for (const name of w.entries("local")) rmSync(join(w.state, "local", name), { recursive: true, force: true })
+  w.git("worktree", "prune")
+}
+
+/** An `up` that died at a point; which one that is, is found by passing them all in the very same world first. */
+const dead = async (w: World, point: string): Promise<void> => {
+  const record = join(w.directory, "points")
+  const argv = ["up", w.app, "--branch", "feature", "--name", "s", "--provider", "local"]
+  await w.run(argv, { record })
+  const at = 1 + readFileSync(record, "utf8").split("\n").indexOf(point)
+  w.make()
+  const ended = await w.run(argv, { record, at, fault: "SIGKILL" })
+  if (ended.signal !== "SIGKILL") throw new Error(`preparing: ${told(ended)}`)
+}
