@@ -39,24 +39,40 @@ const asServer = (command: string, args: ReadonlyArray<string>) =>
     ? execFileSync("runuser", ["-u", "postgres", "--", command, ...args], { stdio: "pipe", cwd: "/" })
     : execFileSync(command, args, { stdio: "pipe" })
 
-export default async function (project: TestProject) {
-  if (bin === undefined || !wanted) {
-    if ((process.env["SANDBOX_TEST_REQUIRE"] ?? "").split(",").includes("postgres")) {
-      throw new Error("SANDBOX_TEST_REQUIRE names postgres, but postgres, initdb and pg_ctl are not installed")
-    }
-    project.provide("postgres", undefined)
-    return
-  }
+/** A PostgreSQL server that was started for tests. */
+export interface Server {
+  readonly url: string
+  /** As its administrator does it: `fast` ends every session, `immediate` is a crash. Waits until it serves again. */
+  readonly restart: (mode: "fast" | "immediate") => void
+  readonly stop: () => void
+}
+
+/** Starts a server of its own on loopback; none where PostgreSQL is not installed or not wanted. */
+export const startServer = async (): Promise<Server | undefined> => {
+  if (bin === undefined || !wanted) return undefined
   const directory = mkdtempSync(join(tmpdir(), "sandbox-postgres-"))
   chmodSync(directory, 0o777)
   const data = join(directory, "data")
   const port = await freePort()
   const settings = `-c listen_addresses=127.0.0.1 -c port=${port} -c unix_socket_directories='' -c fsync=off -c max_connections=200`
+  const control = (...args: ReadonlyArray<string>) => asServer(join(bin, "pg_ctl"), ["-D", data, "-w", ...args])
   asServer(join(bin, "initdb"), ["-D", data, "-U", "sandbox", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"])
-  asServer(join(bin, "pg_ctl"), ["-D", data, "-w", "-l", join(data, "log"), "-o", settings, "start"])
-  project.provide("postgres", `postgres://sandbox@127.0.0.1:${port}/postgres`)
-  return () => {
-    asServer(join(bin, "pg_ctl"), ["-D", data, "-m", "immediate", "stop"])
-    rmSync(directory, { recursive: true, force: true })
+  control("-l", join(data, "log"), "-o", settings, "start")
+  return {
+    url: `postgres://sandbox@127.0.0.1:${port}/postgres`,
+    restart: (mode) => void control("-l", join(data, "log"), "-o", settings, "-m", mode, "restart"),
+    stop: () => {
+      control("-m", "immediate", "stop")
+      rmSync(directory, { recursive: true, force: true })
+    }
   }
+}
+
+export default async function (project: TestProject) {
+  const server = await startServer()
+  if (server === undefined && (process.env["SANDBOX_TEST_REQUIRE"] ?? "").split(",").includes("postgres")) {
+    throw new Error("SANDBOX_TEST_REQUIRE names postgres, but postgres, initdb and pg_ctl are not installed")
+  }
+  project.provide("postgres", server?.url)
+  return server?.stop
 }

@@ -76,15 +76,25 @@ const env = {
 
 const escaped = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")
 
-/** What a block claims, where `…` alone stands for any lines and within a line for anything in it. */
-const claim = (block: string) =>
-  new RegExp(
-    `^${block
-      .trimEnd()
-      .split("\n")
-      .map((line) => (line === "…" ? "(?:.*\n)*?" : `${line.split("…").map(escaped).join(".*")}\n`))
-      .join("")}$`
-  )
+const lineOf = (claimed: string) => new RegExp(`^${claimed.split("…").map(escaped).join(".*")}$`)
+
+/** Compares what was printed with what a block claims: `…` alone stands for any lines, within a line for anything. */
+const compare = (block: string, printed: string) => {
+  const lines = printed.trimEnd().split("\n")
+  let at = 0
+  let anything = false
+  for (const claimed of block.trimEnd().split("\n")) {
+    if (claimed === "…") {
+      anything = true
+      continue
+    }
+    const found = lines.findIndex((line, index) => index >= at && lineOf(claimed).test(line))
+    if (found < 0 || (found > at && !anything)) assert.fail(`expected ${claimed}\nafter line ${at} of\n${printed}`)
+    at = found + 1
+    anything = false
+  }
+  if (!anything) assert.strictEqual(lines.length, at, `nothing more was expected in\n${printed}`)
+}
 
 let last: SpawnSyncReturns<string> | undefined
 
@@ -107,11 +117,11 @@ const follow = ({ argument, block, verb }: Step) => {
       )
     }
     case "run": {
-      last = spawnSync("sh", ["-e", "-c", block], { cwd: folder, env, encoding: "utf8" })
+      last = spawnSync("sh", ["-e", "-c", block], { cwd: folder, env, encoding: "utf8", timeout: 120_000 })
       return assert.strictEqual(last.status, Number(argument || 0), `${block}\n${last.stdout}\n${last.stderr}`)
     }
     case "prints":
-      return assert.match(`${(last?.stdout ?? "").trimEnd()}\n`, claim(block))
+      return compare(block, last?.stdout ?? "")
     default:
       return assert.fail(`the document has a step ${verb}, which nobody knows`)
   }

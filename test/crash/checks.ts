@@ -146,29 +146,40 @@ export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void
     const row = rows(w).find(({ id }) => id === session)
     const checkout = row !== undefined && bound(row) ? row.workspace_path : null
     if (checkout !== null && existsSync(checkout) && same(everything(checkout), held)) continue
-    demand(await restores(w, session, held), "lost", () => `the work of ${session} (${row?.state}) is nowhere`)
+    const tried = await restore(w, session, held)
+    demand(tried === undefined, "lost", () => `the work of ${session} (${row?.state}) is nowhere: ${tried}`)
   }
 }
 
-/** Tries the checkpoints of a session, newest first, by making a session of each. */
-const restores = async (w: World, session: string, held: Work["held"]): Promise<boolean> => {
+/** Tries the checkpoints of a session, newest first, by making a session of each; says what none of them had. */
+const restore = async (w: World, session: string, held: Work["held"]): Promise<string | undefined> => {
   const saved = w.query<{ id: string }>(
     "SELECT id FROM checkpoints WHERE session_id = ? AND head = ? ORDER BY persisted_at DESC",
     session,
     held.head
   )
+  const seen: Array<string> = []
   for (const [n, { id }] of saved.entries()) {
-    const name = `probe-${n}`
-    const up = await w.run(["up", "--from-checkpoint", id, "--name", name, "--provider", "local", "--json"])
+    const up = await w.run(["up", "--from-checkpoint", id, "--name", `probe-${n}`, "--provider", "local", "--json"])
     demand(up.code === 0, "lost", () => `checkpoint ${id} does not restore: ${told(up)}`)
     const { session_id, worktree_path } = answerOf(up)
-    const found = same(everything(worktree_path), held)
+    const found = everything(worktree_path)
     const end = await w.run(["destroy", session_id, "--force", "--confirm-data-loss", "--json"])
     demand(end.code === 0, "stuck", () => told(end))
-    if (found) return true
+    if (same(found, held)) return undefined
+    seen.push(`${id}: ${difference(held, found)}`)
   }
-  return false
+  return seen.length === 0 ? `no checkpoint is at ${held.head}` : seen.join("; ")
 }
+
+/** What two checkouts do not share. */
+export const difference = (before: Work["held"], now: Work["held"]): string =>
+  JSON.stringify({
+    heads: [before.head, now.head],
+    gone: before.files.filter((line) => !now.files.includes(line)),
+    come: now.files.filter((line) => !before.files.includes(line)),
+    status: [before.status, now.status]
+  })
 
 /** Types what `status` recommends, for every session, until it recommends nothing. */
 export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>> => {

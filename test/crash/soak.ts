@@ -7,7 +7,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -18,6 +18,7 @@ import {
   Broken,
   collected,
   demand,
+  difference,
   historical,
   intact,
   type Row,
@@ -66,6 +67,8 @@ class Soak {
   private readonly current = new Map<string, Held>()
   /** Work that was in a checkout and is not any more. */
   private readonly kept: Array<Work> = []
+  /** How many points an undisturbed command of a verb passes, as far as was seen. */
+  private readonly longest = new Map<string, number>()
   private readonly log: Array<string> = []
   private readonly w: World
   private readonly next: () => number
@@ -132,14 +135,15 @@ class Soak {
 
   /** Runs a command that may be killed, at a point or at a moment. */
   private async wild(argv: ReadonlyArray<string>, calm: number): Promise<Ended> {
-    const record = `${this.w.directory}.points`
+    const record = `${this.w.directory}.points-${this.figures.commands}`
     const fault = this.chance(0.25) ? "SIGINT" : "SIGKILL"
     const dice = this.next()
-    const at = 1 + this.below(70)
+    const at = 1 + this.below(this.longest.get(argv[0]!) ?? 60)
     const ms = 60 + this.below(200)
     let running: Running
     let how = ""
-    if (dice < calm) running = this.start(argv)
+    rmSync(record, { force: true })
+    if (dice < calm) running = this.start(argv, { record })
     else if (dice < calm + (1 - calm) * 0.7) {
       running = this.start(argv, { record, at, fault })
       how = ` ${fault} at ${at}`
@@ -151,6 +155,11 @@ class Soak {
       how = ` ${fault} after ${ms} ms`
     }
     const ended = await running.ended
+    if (existsSync(record)) {
+      const passed = readFileSync(record, "utf8").trim().split("\n").length
+      if (ended.code === 0) this.longest.set(argv[0]!, Math.max(passed, this.longest.get(argv[0]!) ?? 1))
+      rmSync(record)
+    }
     if (ended.signal === "SIGKILL") this.figures.killed += 1
     if (ended.code === 130) this.figures.interrupted += 1
     this.log.push(`${this.figures.rounds}: ${argv.join(" ")}${how} → ${ended.signal ?? ended.code}`)
@@ -272,14 +281,6 @@ const without = ({ files, head }: Held, names: ReadonlyArray<string>) => ({
   head,
   files: files.filter((line) => line !== "sub/" && !names.some((name) => new RegExp(`^(sub/)?${name} `).test(line)))
 })
-
-const difference = (before: Held, now: Held): string =>
-  JSON.stringify({
-    heads: [before.head, now.head],
-    gone: before.files.filter((line) => !now.files.includes(line)),
-    come: now.files.filter((line) => !before.files.includes(line)),
-    status: [before.status, now.status]
-  })
 
 const { values } = parseArgs({
   options: { seed: { type: "string", default: "1" }, rounds: { type: "string", default: "500" } }

@@ -30,10 +30,7 @@ const check = Effect.fnUntraced(function* (id: string) {
   yield* Effect.forEach(digests, (digest) => Stream.runDrain(store.object(id, digest)))
 })
 
-const choose = Effect.map(
-  Effect.all(Array.from({ length: 6 }, () => Random.nextIntBetween(0, 12))),
-  (numbers) => numbers
-)
+const choose = Effect.all(Array.from({ length: 6 }, () => Random.nextIntBetween(0, 12)))
 
 const verbs = {
   /** Saves, checks and removes checkpoints of its own out of objects that all have, and sweeps. */

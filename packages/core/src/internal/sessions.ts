@@ -1,6 +1,7 @@
 /** Finding the session a caller means, within what the caller may see. */
-import { Effect, FileSystem, Path } from "effect"
+import { Effect, FileSystem, Option, Path } from "effect"
 import { Ledger } from "../Ledger.ts"
+import { liveness } from "../Liveness.ts"
 import { Principal } from "../Principal.ts"
 import * as Repository from "../Repository.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -44,6 +45,12 @@ export const find = Effect.fnUntraced(function* (reference: string) {
     message: `there is no session ${reference}`,
     nextStep: "see what there is with `sandbox list --all`"
   })
+})
+
+/** The row, read again where its operation seems to have died: it may have ended well since it was read, and its process with it. */
+export const current = Effect.fnUntraced(function* (session: Session) {
+  if ((yield* liveness(session.claim)) !== "stale") return session
+  return Option.getOrElse(yield* (yield* Ledger).session(session.id), () => session)
 })
 
 const ambiguous = (reference: string, candidates: ReadonlyArray<Session>) =>

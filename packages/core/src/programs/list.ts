@@ -1,5 +1,6 @@
 /** `list`: the sessions of a principal, read from the ledger alone. */
 import { Duration, Effect } from "effect"
+import { current } from "../internal/sessions.ts"
 import { Ledger } from "../Ledger.ts"
 import type { ListOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
@@ -24,7 +25,7 @@ export const list = Effect.fn("list")(function* (options: ListOptions = {}) {
     endedAfter: options.all === true ? undefined : now - (options.since ?? Duration.toMillis(recentWindow))
   })
   const result: ListResult = {
-    sessions: yield* Effect.forEach(sessions, View.session),
+    sessions: yield* Effect.forEach(sessions, (row) => Effect.flatMap(current(row), View.session)),
     warnings: unreadable.map(({ id, problem }) => `the record of ${id} is damaged and was left out: ${problem}`)
   }
   return result

@@ -17,7 +17,7 @@ import * as View from "../View.ts"
  * Services are asked with `live`, and then one that is down makes the session degraded.
  */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
-  const session = yield* sessions.find(options.session)
+  const session = yield* Effect.flatMap(sessions.find(options.session), sessions.current)
   const { checkpoints } = yield* (yield* Ledger).history(session.id)
   const view = yield* View.session(session)
   const up = session.state === "ready" || session.state === "completed"
