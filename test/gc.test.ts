@@ -1,5 +1,5 @@
 /** `gc` as cron runs it: real processes, real boxes, beside everything else. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -132,6 +132,30 @@ describe.concurrent("gc", { timeout: 120_000 }, () => {
       assert.isFalse(existsSync(done!.worktree_path))
       assert.strictEqual(readFileSync(join(changed!.worktree_path, "mine.txt"), "utf8"), "changed afterwards\n")
       assert.isTrue(existsSync(recent!.worktree_path))
+      // a save that is there no more is none
+      late(recent!.session_id)
+      rmSync(join(w.state, "checkpoints"), { recursive: true })
+      assert.deepEqual(brief(yield* w.sandbox("gc", "--json")), ["report skipped", "report skipped"])
+      assert.strictEqual(readFileSync(join(recent!.worktree_path, "mine.txt"), "utf8"), "saved with the session\n")
+    })
+  )
+
+  it.live("I-20 a session with a damaged record is told of, and keeps no other from being put right", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const bad = (yield* w.sandbox(...up(w, "bad"))).json().session_id
+      const good = (yield* w.sandbox(...up(w, "good"))).json().session_id
+      query(w.ledger, "UPDATE operations SET result = '{' WHERE session_id = ?", bad)
+      for (const id of [bad, good]) rmSync(join(w.state, "local", `${id.replace("_", "-")}-g1`), { recursive: true })
+      const outcome = yield* w.sandbox("gc", "--json")
+      assert.strictEqual(outcome.code, 0, outcome.stdout)
+      assert.deepEqual(brief(outcome).toSorted(), ["recover done", "report skipped"])
+      const told = actionsOf(outcome).find(({ action }) => action === "report")
+      assert.strictEqual(told?.session_id, bad)
+      assert.include(told?.finding, "damaged")
+      const doctor = yield* w.sandbox("doctor", "--json")
+      assert.strictEqual(doctor.code, 4)
+      assert.include(doctor.stdout, "is damaged")
     })
   )
 

@@ -1,10 +1,13 @@
 /** Many real processes, as if on two hosts, on one PostgreSQL. */
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject } from "vitest"
 import { assertErrorObject } from "./support/contract.ts"
 import { heldGit } from "./support/heldGit.ts"
-import { type Outcome, remains, world } from "./support/sandbox.ts"
+import { vacant } from "./support/ports.ts"
+import { eventually, type Outcome, remains, world } from "./support/sandbox.ts"
 import { ask, database } from "./support/team.ts"
 
 const server = inject("postgres") ?? ""
@@ -46,10 +49,11 @@ describe.skipIf(server === "")("16 processes of two hosts on one PostgreSQL", ()
             env: { ...on(hostOf(n)), ...git.env }
           })
         )
-        yield* git.held(many)
+        const waiting = join(w.directory, "held-git", "waiting")
+        yield* eventually("all of them wait", () => readdirSync(waiting).length >= many, 120)
         git.open()
         const outcomes = yield* Effect.all(ups.map(({ ended }) => ended))
-        const winners = outcomes.filter(({ code }) => code === 0).map(({ json }) => json())
+        const winners = outcomes.flatMap(({ code, json }, n) => (code === 0 ? [{ ...json(), host: hostOf(n) }] : []))
         assert.strictEqual(winners.length, 4, codes(outcomes).join(", "))
         for (const { code, json } of outcomes) {
           if (code === 0) continue
@@ -84,10 +88,10 @@ describe.skipIf(server === "")("16 processes of two hosts on one PostgreSQL", ()
         }
         assert.strictEqual(remains(w).boxes.length, 4)
 
-        // and the same 16 halt them: each once, whichever host the box came from
+        // a box of this kind is its host's own, so four processes of that host halt each session: once
         const downs = yield* Effect.forEach(
           Array.from({ length: many }).keys(),
-          (n) => w.run(["down", winners[n % 4]!.session_id, "--json"], { env: on(hostOf(n >> 2)) }),
+          (n) => w.run(["down", winners[n % 4]!.session_id, "--json"], { env: on(winners[n % 4]!.host) }),
           { concurrency: "unbounded" }
         )
         for (const { session_id } of winners) {
@@ -124,17 +128,50 @@ describe.skipIf(server === "")("16 processes of two hosts on one PostgreSQL", ()
         })
         yield* git.held()
         const before = yield* rows(events)
-        const refused = yield* w.run(["destroy", "mine", "--yes", "--json"], { env: on("host-1") })
+        const refused = yield* w.run(["down", "mine", "--json"], { env: on("host-1") })
         assert.deepStrictEqual([refused.code, refused.json().error_code], [1, "ERR_OPERATION_CONFLICT"])
         up.signal("SIGKILL")
         yield* up.ended
-        const still = yield* w.run(["destroy", "mine", "--yes", "--json"], { env: on("host-1") })
+        const still = yield* w.run(["down", "mine", "--json"], { env: on("host-1") })
         assert.deepStrictEqual([still.code, still.json().error_code], [1, "ERR_OPERATION_CONFLICT"])
         assert.deepStrictEqual(yield* rows(events), before)
         git.remove()
         // its own host knows
-        const own = yield* w.run(["destroy", "mine", "--yes", "--json"], { env: on("host-0") })
+        const own = yield* w.run(["destroy", "mine", "--confirm-data-loss", "--json"], { env: on("host-0") })
         assert.deepStrictEqual([own.code, own.json().state], [0, "destroyed"], own.stdout)
+      }),
+    { timeout: 120_000 }
+  )
+
+  it.live(
+    "I-79 are given as many slots as there are, and to each of these its own ports",
+    () =>
+      Effect.gen(function* () {
+        const { on, rows, w } = yield* team
+        const base = yield* vacant(20)
+        const directory = join(w.directory, "home", ".config", "sandbox")
+        mkdirSync(directory, { recursive: true })
+        writeFileSync(
+          join(directory, "config.yaml"),
+          JSON.stringify({ services: [{ name: "web", command: "exec sleep 1000", port: base }], slots: { max: 3 } })
+        )
+        const outcomes = yield* Effect.forEach(
+          Array.from({ length: 8 }).keys(),
+          (n) =>
+            w.run(["up", w.repository, "-b", "main", "-n", `s${n}`, "-p", "local", "--json"], { env: on("host-0") }),
+          { concurrency: "unbounded" }
+        )
+        const [won, refused] = [0, 1].map((code) => outcomes.filter((outcome) => outcome.code === code))
+        assert.deepStrictEqual([won?.length, refused?.length], [3, 5], codes(outcomes).join(", "))
+        for (const { json } of refused ?? []) assert.strictEqual(json().error_code, "ERR_SLOTS_EXHAUSTED")
+        assert.deepStrictEqual(
+          yield* rows("SELECT slot FROM sessions ORDER BY slot"),
+          [1, 2, 3].map((slot) => ({ slot }))
+        )
+        assert.deepStrictEqual(
+          yield* rows("SELECT port FROM ports ORDER BY port"),
+          [1, 2, 3].map((slot) => ({ port: base + slot }))
+        )
       }),
     { timeout: 120_000 }
   )

@@ -60,18 +60,21 @@ const pack = () => {
 
 const env = {
   ...Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(SANDBOX_|npm_|VITEST|NODE_|CI$)/.test(name))
+    Object.entries(process.env).filter(
+      ([name]) => !/^(SANDBOX_|npm_lifecycle|npm_package|VITEST|NODE_ENV|NODE_OPTIONS|CI$)/.test(name)
+    )
   ),
   // this Node, and none of the tools of the tree
   PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}`,
-  HOME: temporary,
   XDG_STATE_HOME: join(temporary, "state"),
   XDG_CACHE_HOME: join(temporary, "cache"),
+  XDG_CONFIG_HOME: join(temporary, "config"),
   NO_COLOR: "1",
   PACKAGES: packages,
-  npm_config_prefer_offline: "true",
-  npm_config_cache: execFileSync("npm", ["config", "get", "cache"], { encoding: "utf8" }).trim(),
-  npm_config_registry: execFileSync("npm", ["config", "get", "registry"], { encoding: "utf8" }).trim()
+  // what npm asks the registry for beside packages
+  npm_config_audit: "false",
+  npm_config_update_notifier: "false",
+  npm_config_prefer_offline: "true"
 }
 
 const escaped = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")

@@ -480,7 +480,7 @@ export const breaks = [
   {
     invariant: "67",
     why: "what was stored is not compared",
-    file: `${core}/internal/save.ts`,
+    file: `${core}/internal/checkpoints.ts`,
     edits: [["if (seen !== digest)", "if (false)"]],
     tests: life,
     only: "I-67 "
@@ -512,7 +512,7 @@ export const breaks = [
   {
     invariant: "71",
     why: "what was stored is not compared",
-    file: `${core}/internal/save.ts`,
+    file: `${core}/internal/checkpoints.ts`,
     edits: [["if (seen !== digest)", "if (false)"]],
     tests: persist,
     only: "I-71 "

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { everything, work } from "../support/work.ts"
 import { rows, type Work } from "./checks.ts"
-import { answerOf, told, type World } from "./world.ts"
+import { answerOf, told, until, type World } from "./world.ts"
 
 export interface Scenario {
   readonly name: string
@@ -43,6 +43,10 @@ const stopped = async (w: World) => {
   await quietly(w, "down", "s")
   return works
 }
+
+/** The first one that was saved. */
+const checkpointOf = (w: World): string =>
+  w.query<{ id: string }>("SELECT id FROM checkpoints ORDER BY persisted_at")[0]!.id
 
 const none = async (w: World) => {
   await quietly(w, "list")
@@ -129,7 +133,47 @@ export const scenarios: ReadonlyArray<Scenario> = [
       writeFileSync(join(rows(w)[0]!.workspace_path!, "later.txt"), "work of the afternoon\n")
       return [first!, held(w)]
     },
-    command: (w) => ["restore", "s", w.query<{ id: string }>("SELECT id FROM checkpoints")[0]!.id, ...request]
+    command: (w) => ["restore", "s", checkpointOf(w), ...request]
+  },
+  {
+    name: "up/from-checkpoint",
+    prepare: async (w) => {
+      const works = await worked(w)
+      await quietly(w, "destroy", "s", "--force")
+      return works
+    },
+    command: (w) => ["up", "--from-checkpoint", checkpointOf(w), "--name", "s", "--provider", "local", ...request]
+  },
+  { name: "complete/dirty", prepare: worked, command: () => ["complete", "s", ...request] },
+  {
+    name: "export/branch",
+    prepare: worked,
+    command: () => ["export", "s", "--branch", "out", "--message", "all of it", ...request]
+  },
+  {
+    name: "export/clone",
+    prepare: async (w) => {
+      await quietly(w, "up", `file://${w.app}`, "--branch", "main", "--name", "s", "--provider", "local")
+      work(rows(w)[0]!.workspace_path!)
+      return [held(w)]
+    },
+    command: () => ["export", "s", "--branch", "out", ...request]
+  },
+  {
+    name: "export/patch",
+    prepare: worked,
+    command: (w) => ["export", "s", "--to", "patch", "--output", join(w.directory, "patches"), ...request]
+  },
+  {
+    name: "gc/expired",
+    prepare: async (w) => {
+      await up(w, "--branch", "feature", "--ttl", "1s")
+      work(rows(w)[0]!.workspace_path!)
+      const end = performance.now() + 1100
+      await until(() => performance.now() > end, 5000)
+      return [held(w)]
+    },
+    command: () => ["gc"]
   },
   {
     name: "gc/dead-up",

@@ -110,6 +110,8 @@ class Soak {
       ["checkpoint", "create", name],
       ...restore,
       ...restore,
+      ["complete", name],
+      ["export", name, "--branch", `out-${name}`, "--force"],
       ["destroy", name, "--force"],
       ["gc"]
     ])

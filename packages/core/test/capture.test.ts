@@ -123,6 +123,7 @@ const scenarios: Readonly<Record<string, (at: string, place: Place) => void>> = 
   "a cherry-pick that stopped": (at) => {
     conflict(at)
     stops(at, "cherry-pick", "side")
+    user(at, "branch", "--quiet", "-D", "side")
   },
   "a revert that stopped": (at) => {
     conflict(at)

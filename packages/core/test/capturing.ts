@@ -1,6 +1,6 @@
 /** Checkouts for the tests of capture and apply, and everything that can be seen of one. */
 import { createHash } from "node:crypto"
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 import { join } from "node:path"
 import type { StoredObject } from "@org/sandbox-core/CheckpointStore"
 import * as SandboxError from "@org/sandbox-core/SandboxError"
@@ -122,5 +122,20 @@ export const seen = (path: string, ignored: (path: string) => boolean = () => fa
   index: user(path, "ls-files", "--stage", "-v"),
   // whether it is announced or has no content is not in the list above
   staged: user(path, "diff", "--cached", "--raw", "--no-abbrev"),
-  files: listing(path, (name) => isGit(name) || ignored(name))
+  files: listing(path, (name) => isGit(name) || ignored(name)),
+  begun: begun(path)
 })
+
+/** What git had begun, with the trees of the commits that it needs to go on. */
+const begun = (path: string): ReadonlyArray<string> => {
+  const own = git(path, "rev-parse", "--absolute-git-dir")
+  const heads = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD"].filter((name) =>
+    existsSync(join(own, name))
+  )
+  const state = /^(MERGE|CHERRY|REVERT|REBASE|BISECT|SQUASH|AUTO_MERGE|rebase|sequencer)/
+  return [
+    ...heads.map((name) => `${name} ${user(path, "log", "-1", "--format=%T %s", "--stat", name)}`),
+    // git reads these as the user it runs as, whoever else may
+    ...listing(own, (name) => !state.test(name) || name === "MERGE_RR").map((line) => line.replace(/ \d{3} /, " "))
+  ]
+}

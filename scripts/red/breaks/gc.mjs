@@ -35,7 +35,7 @@ export const breaks = [
     file: `${gc}/inventory.ts`,
     edits: [
       ["  if (keyGeneration(key) > session.generation) {", "  if (keyGeneration(key) > session.generation + 9) {"],
-      ["row.instance?.id !== box.ref.id && keyGeneration(key) <= row.generation", "row.instance?.id !== box.ref.id"]
+      ["row.instance?.id !== ref.id && keyGeneration(key) <= row.generation", "row.instance?.id !== ref.id"]
     ],
     tests,
     only: "I-42 newer than the row: stays"
@@ -72,8 +72,8 @@ export const breaks = [
         ""
       ],
       [
-        'return seen._tag === "gone" ? [yield* lost(session, now)] : []',
-        'return seen._tag === "running" ? [] : [yield* lost(session, now)]'
+        'return seen._tag === "gone" ? yield* unlessDamaged(session, lost(session, now)) : []',
+        'return seen._tag === "running" ? [] : yield* unlessDamaged(session, lost(session, now))'
       ]
     ],
     tests,
@@ -83,7 +83,7 @@ export const breaks = [
     invariant: "41",
     why: "a box that is gone is left to be found by somebody else",
     file: `${gc}/lost.ts`,
-    edits: [['return seen._tag === "gone" ? [yield* lost(session, now)] : []', "return []"]],
+    edits: [['return seen._tag === "gone" ? yield* unlessDamaged(session, lost(session, now)) : []', "return []"]],
     tests,
     only: "I-41 one whose box is gone"
   },

@@ -1,5 +1,5 @@
 import { Git, type Provisioner, SandboxError } from "@org/sandbox-core"
-import { Effect, FileSystem, Option, Path, Predicate, Schema } from "effect"
+import { Effect, FileSystem, Option, Path, Predicate } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { DurationText } from "../Duration.ts"
 import { moduleOf } from "../moduleOf.ts"
@@ -88,7 +88,7 @@ const groupsOf = Effect.fnUntraced(function* (only: ReadonlyArray<string>) {
 const isProviderModule = (value: unknown): value is Provisioner.ProviderModule =>
   Predicate.hasProperty(value, "apiVersion") &&
   value.apiVersion === 1 &&
-  Predicate.hasProperty(value, "options") &&
+  Predicate.hasProperty(value, "decode") &&
   Predicate.hasProperty(value, "layer") &&
   typeof value.layer === "function"
 
@@ -114,7 +114,7 @@ const load = Effect.fnUntraced(function* (name: string, optionsFile: string | un
     )
   }
   const options = yield* Effect.mapError(
-    Schema.decodeUnknownEffect(module.options)(optionsFile === undefined ? {} : yield* read(optionsFile)),
+    module.decode(optionsFile === undefined ? {} : yield* read(optionsFile)),
     (error) =>
       invalid(
         "options",

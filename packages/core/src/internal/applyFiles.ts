@@ -173,7 +173,7 @@ const placer = Effect.fnUntraced(function* (checkout: Checkout) {
   const typeOf = (at: string) =>
     fs.lstat(at).pipe(
       Effect.map(({ type }) => type),
-      Effect.catchIf(isAbsent, () => Effect.succeed(undefined))
+      Effect.catchIf(isAbsent, () => Effect.undefined)
     )
   const directory = Effect.fnUntraced(function* (name: string) {
     for (const one of [...parents(name).toReversed(), ...(name === "" ? [] : [name])]) {

@@ -29,7 +29,7 @@ export const readFile = Effect.fnUntraced(function* <E, R>(
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const at = path.join(checkout.directory, name)
-  const lstat = fs.lstat(at).pipe(Effect.catchIf(isAbsent, () => Effect.succeed(undefined)))
+  const lstat = fs.lstat(at).pipe(Effect.catchIf(isAbsent, () => Effect.undefined))
   let before = yield* lstat
   for (let attempt = 1; ; attempt += 1) {
     const seen = before

@@ -22,7 +22,7 @@ export const emptyDirectories = Effect.fnUntraced(function* (checkout: Checkout,
     fs.readDirectoryEntries(path.join(checkout.directory, name)).pipe(
       Effect.catchIf(isAbsent, () =>
         // what was listed a moment ago and cannot be found by its name has another one than we were told
-        name.includes("\ufffd") ? unreadable(name) : Effect.succeed(undefined)
+        name.includes("\ufffd") ? unreadable(name) : Effect.undefined
       ),
       Effect.map((found) => ({ name, found }))
     )

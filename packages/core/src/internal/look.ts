@@ -17,7 +17,7 @@ export const looker = Effect.fnUntraced(function* (checkout: Checkout) {
   const path = yield* Path.Path
   const real = new Map<string, boolean>([["", true]])
   const lstat: Look = (name) =>
-    fs.lstat(path.join(checkout.directory, name)).pipe(Effect.catchIf(isAbsent, () => Effect.succeed(undefined)))
+    fs.lstat(path.join(checkout.directory, name)).pipe(Effect.catchIf(isAbsent, () => Effect.undefined))
   const isReal = (directory: string): Effect.Effect<boolean, PlatformError.PlatformError> =>
     Effect.gen(function* () {
       const known = real.get(directory)
@@ -26,8 +26,7 @@ export const looker = Effect.fnUntraced(function* (checkout: Checkout) {
       real.set(directory, answer)
       return answer
     })
-  const look: Look = (name) =>
-    Effect.flatMap(isReal(above(name)), (is) => (is ? lstat(name) : Effect.succeed(undefined)))
+  const look: Look = (name) => Effect.flatMap(isReal(above(name)), (is) => (is ? lstat(name) : Effect.undefined))
   return look
 })
 

@@ -69,8 +69,14 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
     ])
     all.push(...due, ...(yield* expired(living, ended, options)), ...(yield* expiredRecords(sessions, options)))
   }
-  return [...all, ...inventory.unasked(inventories, mentioned)]
+  return once([...all, ...inventory.unasked(inventories, mentioned)])
 })
+
+/** What several looks come to alike is said once. */
+const once = (all: ReadonlyArray<Finding>): ReadonlyArray<Finding> => {
+  const same = ({ action, finding, session }: Finding) => JSON.stringify([session?.id, action, finding])
+  return [...new Map(all.map((finding) => [same(finding), finding])).values()]
+}
 
 const about = ({ action, finding, session }: Finding) => ({
   sessionId: session?.id ?? null,

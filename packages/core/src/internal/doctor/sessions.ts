@@ -6,6 +6,7 @@ import { liveness } from "../../Liveness.ts"
 import { Principal } from "../../Principal.ts"
 import { recovery } from "../../Recovery.ts"
 import type { DiagnosisView } from "../../Results.ts"
+import * as SandboxError from "../../SandboxError.ts"
 import type { Checkpoint, Liveness, Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import * as View from "../../View.ts"
@@ -23,7 +24,14 @@ const aboutOf = (session: Session): string => `session ${session.name}`
 
 /** One entry for each that needs something, and one for all that need nothing. `deep`: their checkpoints are read whole. */
 export const sessions = Effect.fnUntraced(function* (living: ReadonlyArray<Session>, deep: boolean) {
-  const found = yield* Effect.forEach(living, (session) => examine(session, deep), { concurrency: 4 })
+  const found = yield* Effect.forEach(
+    living,
+    (session) =>
+      Effect.catchIf(examine(session, deep), SandboxError.hasCode("ERR_LEDGER_CORRUPT"), (error) =>
+        Effect.succeed([problem(aboutOf(session), error.message, error.nextStep)])
+      ),
+    { concurrency: 4 }
+  )
   const fine = found.filter((diagnoses) => diagnoses.length === 0).length
   const summary = living.length === 0 ? "there are none" : `${fine} of ${living.length} need nothing`
   return [ok("sessions", summary), ...found.flat()]

@@ -33,7 +33,7 @@ const isDue = (session: Session, now: number): boolean => {
   return (
     session.state === "completed" &&
     autoTeardown &&
-    session.exportLock === null &&
+    (session.exportLock === null || session.exportLock.leaseUntil <= now) &&
     since + Duration.toMillis(Duration.minutes(completedRetentionMins)) <= now
   )
 }

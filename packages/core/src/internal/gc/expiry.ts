@@ -1,10 +1,9 @@
 /** Sessions that are up for longer than they were asked to be. */
 import { Effect } from "effect"
 import type { GcOptions } from "../../Options.ts"
-import { type Backend, Provisioners } from "../../Provisioners.ts"
-import { halt } from "../../programs/down.ts"
+import { Provisioners } from "../../Provisioners.ts"
+import { halt, isLosing } from "../../programs/down.ts"
 import type { Session } from "../../Session.ts"
-import { keeping } from "../../Setup.ts"
 import * as Time from "../../Time.ts"
 import * as View from "../../View.ts"
 import { nothingUnsaved } from "../unsaved.ts"
@@ -38,11 +37,7 @@ const haltExpired = Effect.fnUntraced(function* (sessionId: string) {
   const row = yield* idle(sessionId)
   if (row === undefined || !isExpired(row, yield* Time.millis)) return "skipped" as const
   const backend = yield* (yield* Provisioners).get(row.provider)
-  if (isLosing(row, backend)) yield* nothingUnsaved(row, "down")
+  if (isLosing(row, backend, false)) yield* nothingUnsaved(row, "down")
   yield* halt(row, yield* request("down"))
   return "done" as const
 })
-
-/** Whether something may go with the box that halting does not save. */
-const isLosing = (session: Session, backend: Backend): boolean =>
-  backend.haltIsTerminal && (session.workspacePath === null || keeping(session.setup).checkpoint === "manual")

@@ -53,6 +53,15 @@ export const report = (session: Finding["session"], finding: string): Finding =>
   run: Effect.succeed("skipped")
 })
 
+/** What is found of one session. One with damaged records is told of, and keeps no other from being looked at. */
+export const unlessDamaged = <R>(
+  session: Session,
+  look: Effect.Effect<ReadonlyArray<Finding>, SandboxError.SandboxError, R>
+) =>
+  Effect.catchIf(look, SandboxError.hasCode("ERR_LEDGER_CORRUPT"), ({ message }) =>
+    Effect.succeed([report(session, `nothing is concluded of it: ${message}`)])
+  )
+
 export const request = Effect.fnUntraced(function* (verb: string) {
   const operation: OperationRequest = {
     id: yield* (yield* Ids).next("op"),

@@ -9,7 +9,7 @@ import * as SandboxError from "../../SandboxError.ts"
 import { type InstanceRef, keyGeneration, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { count } from "../unsaved.ts"
-import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, whileIdle } from "./finding.ts"
+import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
 /** What a provider answered: as much of the list as came, and why there is no more of it. */
 export interface Inventory {
@@ -93,7 +93,13 @@ const judge = Effect.fnUntraced(function* (
   const session = found.success.value
   if (session.owner !== (yield* Principal) || session.cleanupRequired || !(yield* isIdle(session))) return []
   if (isRecent(yield* Time.millis, session.updatedAt, options.olderThan)) return []
-  if (session.instance?.id === box.ref.id || (yield* isAccounted(session, key))) return []
+  return yield* unlessDamaged(session, judgeOf(session, backend, box.ref))
+})
+
+/** A box of an idle session. */
+const judgeOf = Effect.fnUntraced(function* (session: Session, backend: Backend, ref: InstanceRef) {
+  const { key } = ref
+  if (session.instance?.id === ref.id || (yield* isAccounted(session, key))) return []
   if (keyGeneration(key) > session.generation) {
     return [
       report(
@@ -102,22 +108,22 @@ const judge = Effect.fnUntraced(function* (
       )
     ]
   }
-  const seen = yield* backend.inspect(box.ref)
+  const seen = yield* backend.inspect(ref)
   if (seen._tag === "gone" || !(yield* isCurrent(session))) return []
   if (seen._tag === "unknown")
     return [report(session, `the box ${key} belongs to nobody, and cannot be seen: ${seen.why}`)]
-  const kept = yield* whyKept(session, backend, box.ref)
+  const kept = yield* whyKept(session, backend, ref)
   if (kept !== undefined) return [report(session, `the box ${key} belongs to nobody; it is kept, because ${kept}`)]
   const run = whileIdle(
     session.id,
     (row) =>
       Effect.map(isAccounted(row, key), (accounted) => {
-        const same = row.instance?.id !== box.ref.id && keyGeneration(key) <= row.generation
+        const same = row.instance?.id !== ref.id && keyGeneration(key) <= row.generation
         return same && !accounted && !row.cleanupRequired
       }),
     (held) =>
       Effect.gen(function* () {
-        yield* held.phase("destroy", destroyUnlessWorkedIn(yield* held.row, backend, box.ref))
+        yield* held.phase("destroy", destroyUnlessWorkedIn(yield* held.row, backend, ref))
         return { events: [{ type: "box_removed", data: { key, provider: backend.name } }] }
       })
   )

@@ -7,37 +7,42 @@ import type { Presence } from "../../Provisioner.ts"
 import { Provisioners, type Target } from "../../Provisioners.ts"
 import { Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
-import { cannotSee, type Finding, idle, isRecent, report, whileIdle } from "./finding.ts"
+import { cannotSee, type Finding, idle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
 /** Creates that were never answered. */
 export const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const now = yield* Time.millis
-  const findings: Array<Finding> = []
   const { records, unreadable } = yield* (yield* Ledger).openIntents
   bad.push(...unreadable)
-  for (const intent of records) {
-    const session = yield* idle(intent.sessionId)
-    if (session === undefined || session.cleanupRequired || isRecent(now, intent.createdAt, options.olderThan)) continue
-    // read before its session was: whoever moved that meanwhile may have closed it
-    if (!(yield* isOpen(session, intent.key))) continue
-    const what = `the create of ${intent.key} was never answered`
-    const seen = yield* presence(intent.provider, { scope: intent.scope, key: intent.key, ref: null })
-    const run = whileIdle(
-      session.id,
-      (row) => Effect.map(isOpen(row, intent.key), (open) => open && !row.cleanupRequired),
-      () => settled(intent)
-    )
-    if (seen._tag === "present") {
-      const finding = `${what}; its box exists and belongs to nobody`
-      findings.push({ session, finding, action: "destroy_box", run })
-    } else if (seen._tag === "absent" && intent.deadline <= now) {
-      findings.push({ session, finding: `${what} in time; there is no box`, action: "close_intent", run })
-    } else {
-      const why = seen._tag === "absent" ? "it may still happen" : `its provider cannot be asked (${seen.why})`
-      findings.push(report(session, `${what}; ${why}`))
-    }
+  const found = yield* Effect.forEach(
+    records,
+    Effect.fnUntraced(function* (intent) {
+      const session = yield* idle(intent.sessionId)
+      if (session === undefined || session.cleanupRequired) return []
+      if (isRecent(now, intent.createdAt, options.olderThan)) return []
+      return yield* unlessDamaged(session, unanswered(session, intent, now))
+    })
+  )
+  return found.flat()
+})
+
+const unanswered = Effect.fnUntraced(function* (session: Session, intent: Intent, now: number) {
+  // read before its session was: whoever moved that meanwhile may have closed it
+  if (!(yield* isOpen(session, intent.key))) return []
+  const what = `the create of ${intent.key} was never answered`
+  const seen = yield* presence(intent.provider, { scope: intent.scope, key: intent.key, ref: null })
+  const run = whileIdle(
+    session.id,
+    (row) => Effect.map(isOpen(row, intent.key), (open) => open && !row.cleanupRequired),
+    () => settled(intent)
+  )
+  const found = (action: Finding["action"], finding: string): Finding => ({ session, finding, action, run })
+  if (seen._tag === "unknown") {
+    return [report(session, `${what}; its provider cannot be asked (${seen.why})`)]
   }
-  return findings
+  if (seen._tag === "present") return [found("destroy_box", `${what}; its box exists and belongs to nobody`)]
+  if (intent.deadline > now) return [report(session, `${what}; it may still happen`)]
+  return [found("close_intent", `${what} in time; there is no box`)]
 })
 
 const isOpen = Effect.fnUntraced(function* (row: Session, key: string) {
@@ -59,32 +64,37 @@ const settled = Effect.fnUntraced(function* (intent: Intent) {
 /** Boxes that no session refers to any more: given up while their provider could not be asked, or left behind on purpose. */
 export const openOrphans = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const now = yield* Time.millis
-  const findings: Array<Finding> = []
   const { records, unreadable } = yield* (yield* Ledger).openOrphans
   bad.push(...unreadable)
-  for (const orphan of records) {
-    const session = yield* idle(orphan.sessionId)
-    if (session === undefined || isRecent(now, orphan.createdAt, options.olderThan)) continue
-    if (!(yield* isUnresolved(session, orphan.id))) continue
-    const what = `the box ${orphan.key} was ${reasons[orphan.reason]}`
-    if (!isDispensable(session, orphan)) {
-      findings.push(report(session, `${what}; it stays until ${session.name} is ready without it`))
-      continue
-    }
-    const seen = yield* presence(orphan.provider, orphan)
-    if (seen._tag === "unknown") {
-      findings.push(report(session, `${what}, and may still exist: its provider cannot be asked (${seen.why})`))
-      continue
-    }
-    const run = whileIdle(
-      session.id,
-      (row) => Effect.map(isUnresolved(row, orphan.id), (open) => open && isDispensable(row, orphan)),
-      (held) => resolved(held, orphan)
-    )
-    const left = seen._tag === "absent" ? "; there is nothing left of it" : ""
-    findings.push({ session, finding: `${what}${left}`, action: "destroy_box", run })
+  const found = yield* Effect.forEach(
+    records,
+    Effect.fnUntraced(function* (orphan) {
+      const session = yield* idle(orphan.sessionId)
+      if (session === undefined || isRecent(now, orphan.createdAt, options.olderThan)) return []
+      return yield* unlessDamaged(session, leftBehind(session, orphan))
+    })
+  )
+  return found.flat()
+})
+
+const leftBehind = Effect.fnUntraced(function* (session: Session, orphan: Orphan) {
+  if (!(yield* isUnresolved(session, orphan.id))) return []
+  const what = `the box ${orphan.key} was ${reasons[orphan.reason]}`
+  if (!isDispensable(session, orphan)) {
+    return [report(session, `${what}; it stays until ${session.name} is ready without it`)]
   }
-  return findings
+  const seen = yield* presence(orphan.provider, orphan)
+  if (seen._tag === "unknown") {
+    return [report(session, `${what}, and may still exist: its provider cannot be asked (${seen.why})`)]
+  }
+  const run = whileIdle(
+    session.id,
+    (row) => Effect.map(isUnresolved(row, orphan.id), (open) => open && isDispensable(row, orphan)),
+    (held) => resolved(held, orphan)
+  )
+  const left = seen._tag === "absent" ? "; there is nothing left of it" : ""
+  const finding: Finding = { session, finding: `${what}${left}`, action: "destroy_box", run }
+  return [finding]
 })
 
 const reasons: { readonly [R in Orphan["reason"]]: string } = {

@@ -4,11 +4,22 @@ import { Ledger } from "../../Ledger.ts"
 import type { GcOptions } from "../../Options.ts"
 import type { Observation } from "../../Provisioner.ts"
 import { Provisioners } from "../../Provisioners.ts"
+import type { SandboxError } from "../../SandboxError.ts"
 import type { Checkpoint, Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { recorded } from "../failures.ts"
 import { boxLost, gone } from "../lost.ts"
-import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, whileIdle } from "./finding.ts"
+import {
+  cannotSee,
+  type Finding,
+  isCurrent,
+  isIdle,
+  isRecent,
+  report,
+  type Services,
+  unlessDamaged,
+  whileIdle
+} from "./finding.ts"
 
 export const isUp = ({ state }: Session): boolean => state === "ready" || state === "completed"
 
@@ -24,12 +35,12 @@ export const lostBoxes = Effect.fnUntraced(function* (
   const now = yield* Time.millis
   const looked = yield* Effect.forEach(
     sessions.filter((session) => isUp(session) && asked.has(session.provider)),
-    Effect.fnUntraced(function* (session) {
+    Effect.fnUntraced(function* (session): Effect.fn.Return<ReadonlyArray<Finding>, SandboxError, Services> {
       if (isRecent(now, session.updatedAt, options.olderThan) || !(yield* isIdle(session))) return []
       const seen = yield* observe(session)
       if (seen._tag === "running" || !(yield* isCurrent(session))) return []
       if (seen._tag === "unknown") return [report(session, `whether its box is there cannot be seen: ${seen.why}`)]
-      return seen._tag === "gone" ? [yield* lost(session, now)] : []
+      return seen._tag === "gone" ? yield* unlessDamaged(session, lost(session, now)) : []
     }),
     { concurrency: 8 }
   )
@@ -68,7 +79,7 @@ const lost = Effect.fnUntraced(function* (session: Session, now: number) {
     action: "recover",
     run
   }
-  return finding
+  return [finding]
 })
 
 const saved = (checkpoint: Checkpoint | undefined, now: number): string =>

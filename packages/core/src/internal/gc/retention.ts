@@ -10,7 +10,7 @@ import type { Checkpoint, Session } from "../../Session.ts"
 import { Limits } from "../../Settings.ts"
 import * as Time from "../../Time.ts"
 import { count } from "../unsaved.ts"
-import { type Finding, idle, isIdle, isRecent, report, request, whileIdle } from "./finding.ts"
+import { type Finding, idle, isIdle, isRecent, report, request, unlessDamaged, whileIdle } from "./finding.ts"
 
 /**
  * Records and checkpoints that have been kept for long enough.
@@ -29,25 +29,36 @@ export const expiredRecords = Effect.fnUntraced(function* (sessions: ReadonlyArr
   for (const session of sessions) {
     const unnamed = stored.of.get(session.id) ?? []
     const unknown = isKeepingStaged(session) ? [] : unnamed.filter(({ persistedAt }) => persistedAt <= checkpoints)
-    const kept = session.state === "destroyed" && !isTombstone(session, Math.max(tombstones, checkpoints))
-    if ((kept && unknown.length === 0) || isRecent(now, session.updatedAt, options.olderThan)) continue
+    const isYoung = session.state === "destroyed" && !isTombstone(session, Math.max(tombstones, checkpoints))
+    if ((isYoung && unknown.length === 0) || isRecent(now, session.updatedAt, options.olderThan)) continue
     if (!(yield* isIdle(session))) continue
-    const history = yield* (yield* Ledger).history(session.id)
-    const old = outlived(session, history.checkpoints, checkpoints).filter(({ id }) => !wanted.has(id))
-    for (const { id } of old) {
-      findings.push(removal(session, id, "it was kept for long enough", isOutlived(id, checkpoints)))
-    }
-    for (const { id } of unknown) {
-      findings.push(removal(session, id, "nothing refers to it any more", isUnknown(session.state, id)))
-    }
-    const rest = history.checkpoints.length + unnamed.length - old.length - unknown.length
-    const open =
-      history.intents.some(({ status }) => status === "open") ||
-      history.orphans.some(({ resolvedAt }) => resolvedAt === null)
-    if (isFailedUp(session) && session.updatedAt <= tombstones && !open) findings.push(clearing(session))
-    if (isTombstone(session, tombstones) && rest === 0 && !open) findings.push(purge(session, tombstones))
+    const counted = { unnamed: unnamed.length, unknown: unknown.map(({ id }) => id) }
+    findings.push(...(yield* unlessDamaged(session, kept(session, counted, { wanted, tombstones, checkpoints }))))
   }
   return findings
+})
+
+/** What of one session was kept for long enough. */
+const kept = Effect.fnUntraced(function* (
+  session: Session,
+  stored: { readonly unnamed: number; readonly unknown: ReadonlyArray<string> },
+  before: { readonly wanted: ReadonlySet<string>; readonly tombstones: number; readonly checkpoints: number }
+) {
+  const { checkpoints, tombstones, wanted } = before
+  const history = yield* (yield* Ledger).history(session.id)
+  const old = outlived(session, history.checkpoints, checkpoints).filter(({ id }) => !wanted.has(id))
+  const rest = history.checkpoints.length + stored.unnamed - old.length - stored.unknown.length
+  const open =
+    history.intents.some(({ status }) => status === "open") ||
+    history.orphans.some(({ resolvedAt }) => resolvedAt === null)
+  const isOver = isFailedUp(session) && session.updatedAt <= tombstones && !open
+  const isForgotten = isTombstone(session, tombstones) && rest === 0 && !open
+  return [
+    ...old.map(({ id }) => removal(session, id, "it was kept for long enough", isOutlived(id, checkpoints))),
+    ...stored.unknown.map((id) => removal(session, id, "nothing refers to it any more", isUnknown(session.state, id))),
+    ...(isOver ? [clearing(session)] : []),
+    ...(isForgotten ? [purge(session, tombstones)] : [])
+  ]
 })
 
 /** Of a session that is no more, all; of a living one, what a later one has replaced, and nobody asked for by name. */

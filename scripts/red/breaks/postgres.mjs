@@ -1,0 +1,40 @@
+/** Breaks of the ledger where its answers may be lost, and of the export lock in it. */
+const writes = "packages/core/src/SqlLedger/writes.ts"
+const both = { project: "core", file: "packages/core/test/Ledger.test.ts" }
+
+export const breaks = [
+  {
+    invariant: "60",
+    why: "a renewal extends the claim and forgets the export lock",
+    file: writes,
+    edits: [
+      ["...(claim.exporting === undefined ? {} : { export_lock: lockOf(claim, claim.operationId, now) })", "...{}"]
+    ],
+    tests: both,
+    only: "I-60 the export lock is taken"
+  },
+  {
+    invariant: "66",
+    why: "the claim is taken whatever the export lock has become",
+    file: writes,
+    edits: [["sql`COALESCE(export_lock, '') = ${Rows.exportLock(observed.exportLock) ?? \"\"}`,", ""]],
+    tests: both,
+    only: "I-66 an export lock that was renewed"
+  },
+  {
+    invariant: "11",
+    why: "the processes of another host are looked for on this one",
+    file: "packages/core/src/Liveness.ts",
+    edits: [['  if (claim.holder.host !== host.self.host) return "live"\n', ""]],
+    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    only: "I-11 do not believe"
+  },
+  {
+    invariant: "77",
+    why: "no name is held",
+    file: writes,
+    edits: [["reserved_name: session.name,", "reserved_name: null,"]],
+    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    only: "I-77 that want one of four names"
+  }
+]
