@@ -109,6 +109,15 @@ try {
         encoding: "utf8"
       })
       if (valid.status !== 0) problems.push(`${command} validate says ${valid.stdout}${valid.stderr}`)
+      // a provider outside of the bundle brings its own copies of core and effect
+      writeFileSync(join(project, "options.json"), '{ "root": "boxes" }')
+      const conform = ["provider", "conform", "@org/sandbox-conformance/reference", "--options", "options.json"]
+      const proof = spawnSync(process.execPath, [join(unpacked, path), ...conform, "--only", "lifecycle", "--quiet"], {
+        cwd: project,
+        encoding: "utf8",
+        env: { ...process.env, XDG_STATE_HOME: join(project, "state"), XDG_CACHE_HOME: join(project, "cache") }
+      })
+      if (proof.status !== 0) problems.push(`${command} provider conform says ${proof.stdout}${proof.stderr}`)
     }
     console.log(`${manifest.name}: ${open.length} exports`)
   }

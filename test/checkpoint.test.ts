@@ -351,6 +351,35 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
     })
   )
 
+  it.live("a commit on another branch of a clone, made after the save, is work that is not saved", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const up = yield* json(w, "up", w.url, "-b", "feature", "-n", "app", "-p", "local")
+      assert.isTrue(up.ok, JSON.stringify(up))
+      const git = (...args: ReadonlyArray<string>) => w.git("-C", up.worktree_path, ...args)
+      git("branch", "aside")
+      git("commit", "--quiet", "--allow-empty", "--message", "mine")
+      const { checkpoint } = yield* halted(w)
+      git("update-ref", "refs/heads/aside", git("commit-tree", "-p", "HEAD", "-m", "later", "HEAD^{tree}"))
+      const refused = yield* w.sandbox("destroy", "app", "--json")
+      assert.strictEqual(refused.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED", refused.stdout)
+      const saved = yield* json(w, "checkpoint", "create", "app")
+      assert.isTrue(saved.ok, JSON.stringify(saved))
+      const destroyed = yield* json(w, "destroy", "app")
+      assert.isTrue(destroyed.ok, JSON.stringify(destroyed))
+      // each has its own: the later one has both commits
+      for (const [id, commits] of [
+        [checkpoint.id, ["mine"]],
+        [saved.checkpoint!.id, ["mine", "later"]]
+      ] as const) {
+        const again = yield* json(w, "up", "--from-checkpoint", id, "-p", "local", "-n", `a${commits.length}`)
+        assert.isTrue(again.ok, JSON.stringify(again))
+        const log = w.git("-C", again.worktree_path, "log", "--branches", "--format=%s")
+        for (const commit of commits) assert.include(log, commit)
+      }
+    })
+  )
+
   it.live("a copied checkpoint is whole by itself", () =>
     Effect.gen(function* () {
       const w = yield* world

@@ -290,7 +290,11 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
         const { client, w } = yield* Connected
         writeFileSync(join(w.repository, "host.env"), "TOKEN=canary\n")
         const request = { repository: w.repository, branch: "own", base: "main", provider: "local", name: "own" }
-        const inheritEnv = [{ file: "host.env", mode: "copy" }] as const
+        writeFileSync(join(w.repository, "ignored.log"), "TOKEN=canary\n")
+        const inheritEnv = [
+          { file: "host.env", mode: "copy" },
+          { file: "ignored.log", mode: "symlink" }
+        ] as const
         const up = yield* Effect.promise(() => client.up({ ...request, setup: { inheritEnv } }))
         const directory = up.worktreePath!
         assert.isTrue(existsSync(join(directory, "host.env")))
@@ -303,6 +307,7 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
           "src.txt"
         ])
         rmSync(join(w.repository, "host.env"))
+        rmSync(join(w.repository, "ignored.log"))
       })
     )
 

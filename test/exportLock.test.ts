@@ -107,8 +107,6 @@ layer(Connected.layer, { excludeTestServices: true })("a session that is exporte
     Effect.gen(function* () {
       const { w } = yield* Connected
       const { directory, sessionId } = yield* worked("refusing", w.url)
-      w.git("config", "receive.denyNonFastForwards", "true")
-      w.git("config", "receive.denyCreates", "true")
       const hook = join(w.repository, ".git/hooks/update")
       writeFileSync(hook, "#!/bin/sh\nexit 1\n")
       chmodSync(hook, 0o755)

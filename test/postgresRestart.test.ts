@@ -90,14 +90,14 @@ describe.skipIf(inject("postgres") === undefined)("a PostgreSQL that is restarte
             server.restart(mode)
             yield* recovered(here, yield* process.ended)
           })
-          yield* restarted(["down", "work"], "down: persist")
+          yield* restarted(["down", "work"], "down: save")
           assert.deepStrictEqual(yield* rows("SELECT state, claim_token FROM sessions"), [
             { state: "stopped", claim_token: null }
           ])
           assert.strictEqual((yield* rows("SELECT id FROM checkpoints")).length, 1)
-          yield* restarted(["resume", "work"], "resume: ")
-          yield* restarted(["checkpoint", "create", "work"], "checkpoint: ")
-          yield* restarted(["destroy", "work", "--force", "--confirm-data-loss"], "destroy: ")
+          yield* restarted(["resume", "work"], "resume: start")
+          yield* restarted(["checkpoint", "create", "work"], "checkpoint: save")
+          yield* restarted(["destroy", "work", "--force", "--confirm-data-loss"], "destroy: save")
           assert.deepStrictEqual(yield* rows("SELECT state, claim_token FROM sessions"), [
             { state: "destroyed", claim_token: null }
           ])

@@ -480,8 +480,8 @@ export const breaks = [
   {
     invariant: "67",
     why: "what was stored is not compared",
-    file: `${core}/internal/checkpoints.ts`,
-    edits: [["if (seen !== digest)", "if (false)"]],
+    file: `${core}/internal/save.ts`,
+    edits: [["  yield* Effect.mapError(checkpoints.verify(checkpoint), unverified)\n", ""]],
     tests: life,
     only: "I-67 "
   },
@@ -512,8 +512,8 @@ export const breaks = [
   {
     invariant: "71",
     why: "what was stored is not compared",
-    file: `${core}/internal/checkpoints.ts`,
-    edits: [["if (seen !== digest)", "if (false)"]],
+    file: `${core}/internal/save.ts`,
+    edits: [["  yield* Effect.mapError(checkpoints.verify(checkpoint), unverified)\n", ""]],
     tests: persist,
     only: "I-71 "
   },

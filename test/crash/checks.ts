@@ -54,7 +54,9 @@ const bound = (row: Row): boolean => row.instance !== null && row.state !== "des
 export const accounted = async (w: World): Promise<void> => {
   for (const { claim_token, export_lock, id, state } of rows(w)) {
     demand(claim_token === null, "stuck", () => `${id} is ${state}, and still claimed`)
-    demand(export_lock === null, "stuck", () => `${id} is ${state}, and still locked for an export`)
+    // the lock of an export that died goes with its lease
+    const free = () => export_lock === null || JSON.parse(export_lock).leaseUntil <= Date.now()
+    demand(await until(free, 10_000), "stuck", () => `${id} is ${state}, and still locked for an export`)
     demand(Lifecycle.isSettled(state), "stuck", () => `${id} is ${state}, and nobody moves it`)
   }
   const having = rows(w).filter(bound)

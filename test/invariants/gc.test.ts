@@ -573,6 +573,24 @@ for (const database of databases) {
         })
       )
 
+      run("I-41 an operation that ends well between two looks is not taken for dead", (world) =>
+        Effect.gen(function* () {
+          yield* up(upOptions).pipe(as(world))
+          const gate = yield* world.faults.gate("stop")
+          const halting = yield* Effect.forkChild(down({ session: "work" }).pipe(as(world, { pid: 2 })))
+          yield* gate.reached
+          // as gc sees it, the process has ended by the time it looks; what it did last it did before
+          world.bury(2)
+          const ending = Effect.orDie(Effect.andThen(gate.open, Fiber.join(halting)))
+          world.interceptLedger((ledger) => ({
+            ...ledger,
+            sessions: (query) => Effect.tap(ledger.sessions(query), () => ending)
+          }))
+          assert.deepStrictEqual((yield* gc({}).pipe(as(world, { pid: 3 }))).actions, [])
+          assert.strictEqual((yield* only(world)).state, "stopped")
+        })
+      )
+
       run("what was touched within the time that the caller names is left alone", (world) =>
         Effect.gen(function* () {
           yield* dead(world)

@@ -27,6 +27,10 @@ const table: ReadonlyArray<readonly [SqlError.SqlError, string, string, string, 
     ...(["ERR_LEDGER_IO", "cannot be reached: getaddrinfo", "correct its host", true, true] as const)
   ],
   [
+    failure(Connection, "ERR_INVALID_URL", "Invalid URL", "connect"),
+    ...(["ERR_LEDGER_IO", "cannot be found: Invalid URL", "`postgres://user@host:port/database`", false, true] as const)
+  ],
+  [
     failure(Connection, "ECONNRESET", "read ECONNRESET"),
     ...(["ERR_LEDGER_IO", "lost the connection: read ECONNRESET", "the server is running", true, true] as const)
   ],

@@ -158,12 +158,12 @@ const compared = Effect.fnUntraced(function* (write: keyof typeof writes, cut: C
   assert.deepStrictEqual({ ...disturbed, cuts: 0 }, { ...alone, cuts: 0 })
 })
 
-/** Lets time pass while real sockets do their part, until the effect has ended. */
+/** Lets time pass, some twenty times as fast as it does, while real sockets do their part, until the effect has ended. */
 const through = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E>) {
   const fiber = yield* Effect.forkChild(Effect.exit(effect))
   while (fiber.pollUnsafe() === undefined) {
-    yield* TestClock.adjust("100 millis")
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* TestClock.adjust("20 millis")
+    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
   }
   return yield* yield* Fiber.join(fiber)
 })
@@ -321,6 +321,33 @@ describe.skipIf(server === "")("a PostgreSQL whose connection is cut", () => {
       proxy.arm({ statement: /SELECT \* FROM sessions/, at: "request" })
       assert.strictEqual(Option.getOrThrow(yield* store.session(id)).claim?.token, held.token)
       assert.strictEqual(proxy.cuts(), 1)
+    })
+  )
+
+  it.live("is made a ledger once by 8 programs that open it in the same moment", () =>
+    Effect.gen(function* () {
+      const search_path = `t${randomUUID().replaceAll("-", "")}`
+      const client = Layer.fresh(PgClient.layer({ url: Redacted.make(server), startupParameters: { search_path } }))
+      const context = yield* Layer.build(client)
+      yield* Effect.provide(
+        SqlClient.SqlClient.use((sql) => sql`CREATE SCHEMA ${sql(search_path)}`),
+        context
+      )
+      const open = Effect.suspend(() =>
+        Layer.build(
+          Layer.fresh(
+            SqlLedger.layer({ where: "test", mayInitialise: true }).pipe(Layer.provide([Layer.fresh(ids), client]))
+          )
+        )
+      ).pipe(
+        Effect.flatMap((built) => Effect.provide(Ledger, built)),
+        Effect.map((store) => store.id)
+      )
+      const opened = yield* Effect.all(
+        Array.from({ length: 8 }, () => open),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(new Set(opened).size, 1)
     })
   )
 })

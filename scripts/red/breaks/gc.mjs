@@ -113,8 +113,8 @@ export const breaks = [
     why: "what ended well between two looks is taken for dead",
     file: `${gc}/recover.ts`,
     edits: [["    if (!(yield* isCurrent(session))) continue\n", ""]],
-    tests: { project: "system", file: "test/gc.test.ts" },
-    only: "I-41 runs from cron"
+    tests,
+    only: "I-41 an operation that ends well"
   },
   {
     invariant: "62",

@@ -13,7 +13,8 @@ const postgres = {
   noConnections: "53300",
   damaged: ["XX001", "XX002"],
   noDatabase: "3D000",
-  readOnly: "25006"
+  readOnly: "25006",
+  invalidUrl: "ERR_INVALID_URL"
 }
 
 export const isSqlError = (error: unknown): error is SqlError.SqlError =>
@@ -50,7 +51,7 @@ const nativeMessage = (error: SqlError.SqlError): string => {
 /** The ledger is unreadable and was left untouched. */
 export const corrupt = (where: string, problem: string): SandboxError.SandboxError =>
   SandboxError.make("ERR_LEDGER_CORRUPT", {
-    message: `the ledger ${where} cannot be read: ${problem}. It was left untouched.`,
+    message: `the ledger ${where} cannot be read: ${problem.replaceAll(/\s+/g, " ")}; it was left untouched`,
     nextStep: `restore ${where} from a backup, or move it aside and start a new ledger with \`sandbox list\``,
     details: { ledger: where }
   })
@@ -115,6 +116,12 @@ const refusal = (error: SqlError.SqlError, code: number | undefined): Refusal =>
   switch (serverCode(error)) {
     case postgres.full:
       return failed("free space on the server's disk and try again")
+    case postgres.invalidUrl:
+      return {
+        what: "cannot be found",
+        nextStep: "write --ledger (SANDBOX_LEDGER) as `postgres://user@host:port/database`",
+        retryable: false
+      }
     case postgres.noDatabase:
       return {
         what: "does not exist",

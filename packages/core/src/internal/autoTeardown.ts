@@ -10,8 +10,8 @@ import type { Session } from "../Session.ts"
 import { keeping } from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
-import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { holds } from "./saved.ts"
 import { visible } from "./visible.ts"
 
 /** Whether a session is to be destroyed now, and why, or why not. */
@@ -69,13 +69,10 @@ const doubtOf = Effect.fnUntraced(
     if (withWork.persistedAt < (session.completedAt ?? session.updatedAt)) {
       return `its work was not saved since it was completed: ${save}`
     }
-    const { manifest } = yield* checkpoints.verify(withWork)
     const backend = yield* (yield* Provisioners).get(session.provider)
     const options = yield* visible(session, backend)
-    if (options === undefined || manifest.work === null) return "its checkout cannot be seen from this host"
-    const { exclude, include } = manifest.work
-    const there = yield* fingerprint({ ...options, include, exclude })
-    return there.fingerprint === withWork.fingerprint ? null : `its work has changed since it was saved: ${save}`
+    if (options === undefined) return "its checkout cannot be seen from this host"
+    return (yield* holds(withWork, options)) ? null : `its work has changed since it was saved: ${save}`
   },
   // whatever keeps it from being proven, it is not proven
   Effect.catch((error) => Effect.succeed(`whether its work is saved could not be proven: ${error.message}`))
@@ -96,6 +93,13 @@ export const run = Effect.fnUntraced(function* (sessionId: string) {
   // what the claim finds has changed since is refused there, with nothing given up
   yield* remove(found.value, operation, { confirmDataLoss: false, force: false, forget: false, noPersist: false })
   return { destroyed: true, reason } satisfies AutoTeardownView
+})
+
+/** What became of a session, for an operation that is answered again: nothing is done. */
+export const look = Effect.fnUntraced(function* (session: Session) {
+  if (session.state === "destroyed") return { destroyed: true, reason: "it is destroyed" } satisfies AutoTeardownView
+  const { reason } = yield* judge(session)
+  return { destroyed: false, reason } satisfies AutoTeardownView
 })
 
 /** As `run`, after an operation that has succeeded whatever becomes of this. */

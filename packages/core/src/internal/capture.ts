@@ -63,7 +63,10 @@ export const capture = Effect.fnUntraced(function* (options: CaptureOptions, sin
   } satisfies Captured
 }, Effect.mapError(notCaptured))
 
-/** What `capture` would say of the work, without storing anything. */
+/**
+ * What `capture` would say of the work, without storing anything. A clone's other branches and tags are no part of the
+ * fingerprint, because a worktree shares them with its repository: they are answered beside it.
+ */
 export const fingerprint = Effect.fnUntraced(function* (options: CaptureOptions) {
   const fs = yield* FileSystem.FileSystem
   const hasher = yield* Hasher
@@ -79,7 +82,7 @@ export const fingerprint = Effect.fnUntraced(function* (options: CaptureOptions)
       return yield* put(Number(size) > small ? fs.stream(path) : Stream.make(yield* fs.readFile(path)))
     }).pipe(Effect.mapError(notCaptured))
   const { head, work } = yield* readWork({ ...options, whole: false, prefix: "", put, putFile, pack: false }, [])
-  return { head, fingerprint: yield* digestOf(work), files: Work.count(work) }
+  return { head, fingerprint: yield* digestOf(work), files: Work.count(work), refs: work.refs }
 }, Effect.mapError(notCaptured))
 
 const digestOf = Effect.fnUntraced(function* (work: Work.Checkout) {

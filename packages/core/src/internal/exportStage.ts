@@ -4,7 +4,7 @@
  * The checkout is only read: index, HEAD, branches and objects stay as they are, and nothing that its configuration names
  * is run to push, because what works in a session may have written that configuration.
  */
-import { Effect, FileSystem, Path } from "effect"
+import { Effect, FileSystem, Path, Stream } from "effect"
 import * as Git from "../Git.ts"
 import * as SandboxError from "../SandboxError.ts"
 
@@ -120,22 +120,27 @@ const commitOf = Effect.fnUntraced(function* ({
   readonly exclude: ReadonlyArray<string>
   readonly message: string
 }) {
-  const run = (args: ReadonlyArray<string>, more = {}) =>
-    Effect.map(Git.output(args, { cwd: directory, env: { ...env, ...more }, timeout: "10 minutes" }), (text) =>
-      text.trim()
+  const run = (args: ReadonlyArray<string>, options: Pick<Git.GitOptions, "env" | "stdin"> = {}) =>
+    Effect.map(
+      Git.output(args, { ...options, cwd: directory, env: { ...env, ...options.env }, timeout: "10 minutes" }),
+      (text) => text.trim()
     )
   const head = yield* run(["rev-parse", "--verify", "HEAD^{commit}"])
-  const left = exclude.map((file) => `:(top,exclude,literal)${file}`)
-  yield* run(["add", "--all", "--", ".", ...left])
+  const left = exclude.map((file) => `:(top,literal)${file}`)
+  const known = left.length === 0 ? "" : yield* run(["ls-files", "--stage", "-z", "--", ...left])
+  yield* run(["add", "--all"])
+  if (left.length > 0) {
+    // `add` fails for what it is told to leave out and would ignore anyway, so they are put back to what they were
+    yield* run(["rm", "-r", "-f", "--cached", "--quiet", "--ignore-unmatch", "--", ...left])
+    yield* run(["update-index", "-z", "--index-info"], { stdin: Stream.make(new TextEncoder().encode(known)) })
+  }
   const tree = yield* run(["write-tree"])
   if (tree === (yield* run(["rev-parse", "--verify", "HEAD^{tree}"]))) return { commit: head, head, uncommitted: false }
   // the same work is the same commit, whenever it is exported
   const at = /^committer .*> (\d+ [+-]\d+)$/m.exec(yield* run(["cat-file", "commit", head]))?.[1] ?? "0 +0000"
   const dates = { GIT_AUTHOR_DATE: `@${at}`, GIT_COMMITTER_DATE: `@${at}` }
-  const commit = yield* run(["commit-tree", tree, "-p", head, "-m", message], {
-    ...dates,
-    ...(yield* identity(directory))
-  })
+  const by = { ...dates, ...(yield* identity(directory)) }
+  const commit = yield* run(["commit-tree", tree, "-p", head, "-m", message], { env: by })
   return { commit, head, uncommitted: true }
 })
 

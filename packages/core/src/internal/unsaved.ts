@@ -3,8 +3,8 @@ import { Effect } from "effect"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
-import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { holds } from "./saved.ts"
 import { visible } from "./visible.ts"
 
 /** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
@@ -57,16 +57,9 @@ const isSaved = Effect.fnUntraced(
     const { withWork } = yield* checkpoints.newest(session)
     const options = yield* visible(session, backend)
     if (withWork === undefined || options === undefined) return false
-    return yield* Effect.gen(function* () {
-      const { work } = yield* checkpoints.manifestOf(withWork)
-      if (work === null) return false
-      const { exclude, include } = work
-      if ((yield* fingerprint({ ...options, include, exclude })).fingerprint !== work.fingerprint) return false
-      yield* checkpoints.verify(withWork)
-      return true
-      // whatever keeps it from being proven, it is not proven
-    }).pipe(Effect.catch(() => Effect.succeed(false)))
+    return yield* holds(withWork, options)
   },
+  // whatever keeps it from being proven, it is not proven
   Effect.orElseSucceed(() => false)
 )
 

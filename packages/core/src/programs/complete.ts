@@ -27,12 +27,7 @@ export const complete = Effect.fn("complete")(function* (options: CompleteOption
   const before = yield* standing("complete", args, options)
   if (before._tag === "succeeded") {
     const result = before.operation.result as unknown as CompleteResult
-    const destroyed = before.session.state === "destroyed"
-    return {
-      ...result,
-      autoTeardown: destroyed ? { ...result.autoTeardown, destroyed } : result.autoTeardown,
-      replayed: true as const
-    }
+    return { ...result, autoTeardown: yield* autoTeardown.look(before.session), replayed: true as const }
   }
   if (session.state !== "ready" && session.state !== "completed" && session.claim === null) {
     return yield* SandboxError.make("ERR_OPERATION_CONFLICT", {
@@ -95,7 +90,7 @@ const work = Effect.fnUntraced(function* (
         const kept = again ? yield* savedSince(row) : undefined
         const fresh = kept === undefined ? yield* save(held) : undefined
         const setup = isOverridden(row, options) ? withAutoTeardown(row, options.autoTeardown!) : row.setup
-        const result: Omit<CompleteResult, "autoTeardown"> & Pick<CompleteResult, "autoTeardown"> = {
+        const result: CompleteResult = {
           ...answered(row, completedAt, fresh ?? kept ?? null),
           state: "completed",
           operationId: held.operationId,

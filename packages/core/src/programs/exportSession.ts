@@ -5,24 +5,18 @@ import { Directories } from "../Host.ts"
 import * as autoTeardown from "../internal/autoTeardown.ts"
 import * as files from "../internal/exportFiles.ts"
 import * as pushing from "../internal/exportPush.ts"
+import { from, type Request, readRequest, refuseUnexportable } from "../internal/exportRequest.ts"
 import * as source from "../internal/exportSource.ts"
 import { prepare, type Stage, type Work } from "../internal/exportStage.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
-import type { State } from "../Lifecycle.ts"
-import { liveness } from "../Liveness.ts"
 import type { ExportOptions } from "../Options.ts"
-import { recovery } from "../Recovery.ts"
-import * as Repository from "../Repository.ts"
 import type { ExportResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Exported, type Session } from "../Session.ts"
-import * as Setup from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
-
-const from: ReadonlyArray<State> = ["ready", "completed", "stopped"]
 
 /**
  * Exports HEAD and, as one commit on top, what is not committed; the checkout stays as it is. Nothing else moves the session
@@ -33,20 +27,15 @@ const from: ReadonlyArray<State> = ["ready", "completed", "stopped"]
  */
 export const exportSession = Effect.fn("export")(function* (options: ExportOptions) {
   const session = yield* sessions.find(options.session)
-  const request = yield* read(session, options)
+  const request = yield* readRequest(session, options)
   const { branch, force, message, output, session: _ } = options
   const args = { session: session.id, to: request.to, branch, force: force || undefined, message, output }
   const before = yield* standing("export", args, options)
   if (before._tag === "succeeded") {
     const result = before.operation.result as unknown as ExportResult
-    const destroyed = before.session.state === "destroyed"
-    return {
-      ...result,
-      autoTeardown: destroyed ? { ...result.autoTeardown, destroyed } : result.autoTeardown,
-      replayed: true as const
-    }
+    return { ...result, autoTeardown: yield* autoTeardown.look(before.session), replayed: true as const }
   }
-  yield* exportable(session)
+  yield* refuseUnexportable(session)
   const result = yield* Claim.withClaim(
     { session, kind: "export", operation: before.operation, from, exporting: request.branch },
     {
@@ -63,68 +52,6 @@ export const exportSession = Effect.fn("export")(function* (options: ExportOptio
     state: teardown.destroyed ? "destroyed" : result.state
   }
   return answer
-})
-
-interface Request {
-  readonly to: NonNullable<ExportOptions["to"]>
-  readonly branch: string
-  readonly message: string
-  /** Absolute. */
-  readonly output: string | undefined
-  readonly force: boolean
-}
-
-const read = Effect.fnUntraced(function* (session: Session, options: ExportOptions) {
-  const { force = false, output, to = "branch" } = options
-  const branch = options.branch ?? defaultBranch(session)
-  const invalid = (field: string, message: string, nextStep: string) =>
-    SandboxError.make("ERR_INVALID_ARGUMENT", { message, nextStep, sessionId: session.id, details: { field } })
-  const problem = Repository.checkBranch(branch)
-  if (problem !== undefined) return yield* invalid("branch", problem.replace(/\.$/, ""), "pass another --branch")
-  if (to === "branch" && output !== undefined) {
-    return yield* invalid(
-      "output",
-      "a branch is pushed, and has no files to write",
-      "leave --output out, or pass --to patch or --to bundle"
-    )
-  }
-  if (to !== "branch" && force) {
-    return yield* invalid("force", `only a branch can be replaced, and this is a ${to}`, "leave --force out")
-  }
-  if (options.message?.trim() === "" || options.message?.includes("\0")) {
-    return yield* invalid("message", "the message is empty", "pass another --message, or none")
-  }
-  const request: Request = {
-    to,
-    branch,
-    force,
-    message: options.message ?? `Work of ${session.name} that was not committed`,
-    output: output === undefined ? undefined : (yield* Path.Path).resolve(output)
-  }
-  return request
-})
-
-/** Never the branch that the session's own checkout has in a repository of this host: a push would leave its files behind. */
-const defaultBranch = (session: Session): string => {
-  const name = `${Setup.keeping(session.setup).exportBranchPrefix}${session.name}`
-  return session.workBranch === name && session.repository.startsWith("/") ? `${name}-export` : name
-}
-
-const exportable = Effect.fnUntraced(function* (session: Session) {
-  const { claim, id, name, state } = session
-  // who moves it is told where the claim is taken
-  if (from.includes(state) || (yield* liveness(claim)) === "live") return
-  const way = state === "destroyed" ? undefined : recovery(session, yield* liveness(claim))
-  return yield* SandboxError.make("ERR_NOT_READY", {
-    message: `${name} is ${state}, and only what is ready, completed or stopped can be exported`,
-    nextStep:
-      state === "destroyed"
-        ? "its work is in its checkpoints, as long as they are kept: `sandbox up --from-checkpoint`"
-        : `run \`${way?.command ?? `sandbox status ${id}`}\` first`,
-    retryable: false,
-    sessionId: id,
-    state
-  })
 })
 
 const use = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {

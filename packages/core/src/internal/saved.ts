@@ -1,0 +1,21 @@
+/** Whether what a checkout holds now is in a checkpoint. */
+import { Effect } from "effect"
+import type { Checkpoint } from "../Session.ts"
+import { type CaptureOptions, fingerprint } from "./capture.ts"
+import * as checkpoints from "./checkpoints.ts"
+
+/**
+ * Whether a checkpoint, which is read whole, has all of the work in a checkout, a clone's other branches and tags included.
+ *
+ * Fails with `ERR_CHECKPOINT_INVALID` when it is not whole.
+ */
+export const holds = Effect.fnUntraced(function* (checkpoint: Checkpoint, options: CaptureOptions) {
+  const { manifest } = yield* checkpoints.verify(checkpoint)
+  if (manifest.work === null) return false
+  const { exclude, include } = manifest.work
+  const there = yield* fingerprint({ ...options, include, exclude })
+  if (there.fingerprint !== manifest.work.fingerprint) return false
+  const { checkout } = yield* checkpoints.documentOf(checkpoint.id, manifest.work)
+  const saved = new Map(checkout.refs.map(({ name, oid }) => [name, oid]))
+  return there.refs.every(({ name, oid }) => saved.get(name) === oid)
+})
