@@ -70,7 +70,7 @@ layer(Connected.layer, { excludeTestServices: true })("auto-teardown", (it) => {
           }
           const completed = yield* Effect.promise(() => client.status({ session: name }))
           const saved = (yield* Effect.promise(() => client.checkpoint({ session: name }))).checkpoint
-          if (!held.includes("verified")) spoil(join(w.state, "checkpoints"), saved.id)
+          if (!held.includes("verified")) spoil(join(w.state, "checkpoints"), saved.id, `${name}\n`)
           assert.strictEqual(completed.state, held.includes("completed") ? "completed" : "ready")
           // switched on last: with nothing to keep it for, complete itself would destroy it
           enable(w.ledger, up.sessionId, held.includes("unlocked") ? null : Date.now() + 60_000)
@@ -122,19 +122,19 @@ layer(Connected.layer, { excludeTestServices: true })("auto-teardown", (it) => {
   )
 })
 
-/** Changes a byte of every object of a checkpoint, and of no other that shares its bytes. */
-const spoil = (store: string, id: string): void => {
+/** Changes a byte of the object of a checkpoint that has this text, and of no other that shares it. */
+const spoil = (store: string, id: string, text: string): void => {
   const objects = readdirSync(store, { recursive: true, withFileTypes: true })
+    .filter((entry) => /^[0-9a-f]{64}$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     // by one of its paths alone: links lead there again
-    .filter((file) => file.includes(`/bodies/${id}`) && /\/[0-9a-f]{64}$/.test(file))
-  assert.isNotEmpty(objects)
-  for (const file of objects) {
-    const bytes = readFileSync(file)
-    bytes[0]! ^= 1
-    rmSync(file)
-    writeFileSync(file, bytes)
-  }
+    .filter((file) => file.includes(`/bodies/${id}`) && readFileSync(file, "utf8") === text)
+  assert.lengthOf(objects, 1)
+  const file = objects[0]!
+  const bytes = readFileSync(file)
+  bytes[0]! ^= 1
+  rmSync(file)
+  writeFileSync(file, bytes)
 }
 
 /** Switches auto-teardown on and sets the export lock of somebody else, or takes it away. */

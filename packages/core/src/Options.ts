@@ -271,7 +271,10 @@ export interface ExportOptions extends RequestOptions {
   readonly session: string
   /** `branch`, when absent: push to a branch of the session's repository. Otherwise files on this host are written. */
   readonly to?: "branch" | "patch" | "bundle" | undefined
-  /** The branch to push to, or the one that a bundle names; `<prefix><session name>`, when absent. */
+  /**
+   * The branch to push to, or the one that a bundle names; `<prefix><session name>`, when absent, with `-export` behind it
+   * where the session's own checkout, in a repository of this host, has that branch.
+   */
   readonly branch?: string | undefined
   /** The message of the commit that holds what is not committed; one that names the session, when absent. */
   readonly message?: string | undefined

@@ -183,18 +183,18 @@ describe.skipIf(server === "")("a PostgreSQL whose connection is cut", () => {
   for (const write of Object.keys(writes)) {
     const statement = write === "renew" ? /claim_renewed_at/ : /^COMMIT/
     for (const at of ["request", "answer"] as const) {
-      it.effect(`has done a ${write} once when the ${at} of its last word was lost`, () =>
+      it.effect(`I-20 has done a ${write} once when the ${at} of its last word was lost`, () =>
         compared(write, { statement, at })
       )
     }
     if (write === "renew") continue
-    it.effect(`has done a ${write} once when the connection ended in the middle of it`, () =>
+    it.effect(`I-20 has done a ${write} once when the connection ended in the middle of it`, () =>
       compared(write, { statement: /(INTO|UPDATE|FROM) (operations|events)/, at: "answer" })
     )
   }
 
   for (const write of ["reserve", "acquire of a free session", "commit", "commit that releases"]) {
-    it.effect(`has done a ${write} once when its last word arrives after it was asked for`, () =>
+    it.effect(`I-20 has done a ${write} once when its last word arrives after it was asked for`, () =>
       Effect.gen(function* () {
         const alone = yield* world
         const expected = [yield* yield* writes[write]!(alone), yield* dump(alone)]

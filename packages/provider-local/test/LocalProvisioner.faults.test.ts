@@ -2,10 +2,16 @@
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { assert, it } from "@effect/vitest"
 import * as Faulted from "@org/sandbox-conformance/Faulted"
+import * as Faults from "@org/sandbox-conformance/Faults"
 import * as ProvisionerTest from "@org/sandbox-conformance/ProvisionerTest"
+import { Provisioner } from "@org/sandbox-core/Provisioner"
+import { Provisioners } from "@org/sandbox-core/Provisioners"
+import { Spec } from "@org/sandbox-core/Session"
+import { Effect } from "effect"
 import { afterAll } from "vitest"
-import { git, layer, source } from "./host.ts"
+import { git, intent, layer, source } from "./host.ts"
 
 const repository = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-test-")))
 afterAll(() => rmSync(repository, { recursive: true, force: true }))
@@ -23,3 +29,19 @@ for (const [index, kind] of Faulted.kinds.entries()) {
     workspaceSource: source(repository)
   })
 }
+
+it.live("I-107 I-108 refuses what this host cannot honour by its name, at once and without a second try", () =>
+  Effect.gen(function* () {
+    const faults = Faults.make(yield* Provisioner)
+    const backend = yield* Effect.flatMap(Provisioners, ({ get }) => get("local")).pipe(
+      Effect.provide(Provisioners.layer({ local: faults.layer }))
+    )
+    const wanted = intent({ scope: yield* faults.provisioner.scope, spec: new Spec({ image: "debian", cpus: 2 }) })
+    const error = yield* Effect.flip(backend.provision(wanted))
+    assert.strictEqual(error.code, "ERR_UNSUPPORTED")
+    assert.include(error.message, "image, cpus")
+    assert.isFalse(error.retryable)
+    assert.strictEqual(faults.started("provision").length, 1)
+    assert.strictEqual((yield* backend.find(wanted))._tag, "absent")
+  }).pipe(Effect.provide(layer))
+)

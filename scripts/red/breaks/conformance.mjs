@@ -129,5 +129,13 @@ export const breaks = [
     ],
     tests: tests("dispatcher"),
     only: "I-108 gives up"
+  },
+  {
+    invariant: "107",
+    why: "a local box is made without what was asked of it",
+    file: "packages/provider-local/src/LocalProvisioner.ts",
+    edits: [["    yield* checkSpec(intent.spec)\n    const { key", "    const { key"]],
+    tests: { project: "provider-local", file: "packages/provider-local/test/LocalProvisioner.faults.test.ts" },
+    only: "I-107 I-108 "
   }
 ]

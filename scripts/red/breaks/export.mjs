@@ -28,8 +28,8 @@ export const breaks = [
   {
     invariant: "62",
     why: "a checkpoint that was recorded counts, whatever the store has of it",
-    file: `${core}/internal/autoTeardown.ts`,
-    edits: [["yield* checkpoints.verify(withWork)", "{ manifest: yield* checkpoints.manifestOf(withWork) }"]],
+    file: `${core}/internal/saved.ts`,
+    edits: [["yield* checkpoints.verify(checkpoint)", "{ manifest: yield* checkpoints.manifestOf(checkpoint) }"]],
     tests: teardown,
     only: "I-62 keeps what is not verified"
   },

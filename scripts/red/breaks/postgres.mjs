@@ -1,5 +1,7 @@
 /** Breaks of the ledger where its answers may be lost, and of the export lock in it. */
 const writes = "packages/core/src/SqlLedger/writes.ts"
+const transactions = "packages/core/src/SqlLedger/transactions.ts"
+const lost = { project: "core", file: "packages/core/test/SqlLedger.lost.test.ts" }
 const both = { project: "core", file: "packages/core/test/Ledger.test.ts" }
 
 export const breaks = [
@@ -36,5 +38,29 @@ export const breaks = [
     edits: [["reserved_name: session.name,", "reserved_name: null,"]],
     tests: { project: "system", file: "test/postgresContention.test.ts" },
     only: "I-77 that want one of four names"
+  },
+  {
+    invariant: "20",
+    why: "a write whose answer was lost is taken for one that was not done",
+    file: transactions,
+    edits: [["return did ? Effect.succeed(value) : otherwise", "return did ? otherwise : otherwise"]],
+    tests: lost,
+    only: "I-20 has done a commit once when the answer of its last word was lost"
+  },
+  {
+    invariant: "20",
+    why: "whether a write was done is asked without waiting for it",
+    file: writes,
+    edits: [["pg: () => sql` FOR UPDATE`", "pg: () => sql``"]],
+    tests: lost,
+    only: "I-20 has done a commit once when its last word arrives"
+  },
+  {
+    invariant: "79",
+    why: "everybody is given the first slot",
+    file: writes,
+    edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
+    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    only: "I-79 are given as many slots"
   }
 ]

@@ -1,5 +1,5 @@
 /** Where the work of an export is read: the session's checkout or, where there is none, what was saved of it. */
-import { Effect, FileSystem, Path } from "effect"
+import { Effect, Path } from "effect"
 import { CheckpointStore } from "../CheckpointStore.ts"
 import * as Git from "../Git.ts"
 import * as Mirror from "../Mirror.ts"
@@ -20,31 +20,30 @@ export interface Source {
 }
 
 /**
- * A directory with the session's work, which lives as long as the scope unless it is the session's own.
+ * A directory with the session's work: its own, or one that is made in `scratch`.
  *
  * Fails with `ERR_UNSUPPORTED` where only the box can see the work, and with `ERR_CHECKPOINT_INVALID` when what was saved
  * cannot be used.
  */
-export const open = Effect.fnUntraced(function* (session: Session) {
+export const open = Effect.fnUntraced(function* (session: Session, scratch: string) {
   const backend = yield* (yield* Provisioners).get(session.provider)
   const own = yield* visible(session, backend)
   if (own !== undefined) return { directory: own.directory, checkpoint: null } satisfies Source
   const { withWork } = yield* checkpoints.newest(session)
   if (session.state !== "stopped" || withWork === undefined) return yield* unseen(session, backend.name)
-  const directory = yield* materialise(session, withWork)
+  const directory = yield* materialise(session, withWork, scratch)
   return { directory, checkpoint: withWork.id } satisfies Source
 })
 
 const materialise = Effect.fnUntraced(
-  function* (session: Session, checkpoint: Checkpoint) {
-    const fs = yield* FileSystem.FileSystem
+  function* (session: Session, checkpoint: Checkpoint, scratch: string) {
     const path = yield* Path.Path
     const { manifest } = yield* checkpoints.verify(checkpoint)
     const { work } = manifest
     if (work === null || session.commit === null) return yield* Effect.die(`checkpoint ${checkpoint.id} has no work`)
     const { commit, repository } = session
     const base = repository.startsWith("/") ? repository : yield* Mirror.ensure(repository, commit)
-    const directory = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "sandbox-export-" }), "checkout")
+    const directory = path.join(scratch, "checkout")
     yield* Git.output(["clone", "--quiet", "--no-checkout", "--template=", "--", base, directory], {
       timeout: "10 minutes"
     })
@@ -61,13 +60,7 @@ const materialise = Effect.fnUntraced(
     if (there.fingerprint !== work.fingerprint) return yield* different(checkpoint)
     return directory
   },
-  Effect.catchTag("GitError", fromGit),
-  Effect.catchTag("PlatformError", (error) =>
-    SandboxError.make("ERR_EXPORT_FAILED", {
-      message: `checkpoint work cannot be put together on this host: ${error.message}`,
-      nextStep: "make room for temporary files, and run the command again"
-    })
-  )
+  Effect.catchTag("GitError", fromGit)
 )
 
 const different = ({ id }: Checkpoint) =>

@@ -57,6 +57,27 @@ export const must = Effect.fnUntraced(
   Effect.catchTag("GitError", fromGit)
 )
 
+const scratchPrefix = ".work-"
+
+/**
+ * A directory for one export of a session, gone with the scope. What a killed export left is removed: the claim of this one
+ * says that nobody uses it.
+ */
+export const scratchIn = Effect.fnUntraced(
+  function* (exports: string) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    yield* fs.makeDirectory(exports, { recursive: true, mode: 0o700 })
+    for (const name of yield* fs.readDirectory(exports)) {
+      if (name.startsWith(scratchPrefix)) yield* fs.remove(path.join(exports, name), { recursive: true, force: true })
+    }
+    return yield* fs.makeTempDirectoryScoped({ directory: exports, prefix: scratchPrefix })
+  },
+  Effect.catchTag("PlatformError", (error) => unusable(error.message))
+)
+
+const unusable = (why: string) => failed(`the export cannot be put together on this host: ${why}`, "make room for it")
+
 /** Makes the stage of a checkout and, in it, the commit that is exported. */
 export const prepare = Effect.fnUntraced(
   function* (options: {
@@ -66,8 +87,10 @@ export const prepare = Effect.fnUntraced(
     /** Paths of the host's own files, which are not the session's work. */
     readonly exclude: ReadonlyArray<string>
     readonly message: string
+    /** Where the stage is made. */
+    readonly scratch: string
   }) {
-    const { directory } = options
+    const { directory, scratch } = options
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
     // a checkout that is broken must not be mistaken for the repository around it
@@ -78,7 +101,6 @@ export const prepare = Effect.fnUntraced(
       env: own
     })
     const [format = "sha1", objects = "", index = "", shallow = ""] = places.trimEnd().split("\n")
-    const scratch = yield* fs.makeTempDirectoryScoped({ prefix: "sandbox-export-" })
     const stage = path.join(scratch, "stage.git")
     yield* Git.output(["init", "--quiet", "--bare", "--template=", `--object-format=${format}`, stage], {
       env: unconfigured
@@ -104,9 +126,7 @@ export const prepare = Effect.fnUntraced(
     return { stage: staged, work: { ...work, base } satisfies Work, warnings: yield* unexported(staged, work.commit) }
   },
   Effect.catchTag("GitError", fromGit),
-  Effect.catchTag("PlatformError", (error) =>
-    failed(`the export cannot be put together on this host: ${error.message}`)
-  )
+  Effect.catchTag("PlatformError", (error) => unusable(error.message))
 )
 
 const commitOf = Effect.fnUntraced(function* ({

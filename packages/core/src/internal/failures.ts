@@ -109,7 +109,8 @@ export const refuseDuringExport = Effect.fnUntraced(function* (
   const lock = session.exportLock
   if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
   const dead = session.claim?.operationId === lock.operationId && (yield* liveness(session.claim)) === "stale"
-  if (kind === "export" && dead) return
+  // `gc` takes the dead claim away, and leaves the lock to its lease
+  if ((kind === "export" || kind === "gc") && dead) return
   return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
     message: `${session.name} is being exported to ${lock.branch}`,
     nextStep: "wait until the export has finished and try again",

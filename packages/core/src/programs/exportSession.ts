@@ -7,7 +7,7 @@ import * as files from "../internal/exportFiles.ts"
 import * as pushing from "../internal/exportPush.ts"
 import { from, type Request, readRequest, refuseUnexportable } from "../internal/exportRequest.ts"
 import * as source from "../internal/exportSource.ts"
-import { prepare, type Stage, type Work } from "../internal/exportStage.ts"
+import { prepare, type Stage, scratchIn, type Work } from "../internal/exportStage.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
@@ -59,7 +59,7 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
   const path = yield* Path.Path
   const exports = path.join((yield* Directories).state, "exports", row.id)
   const { branch, to } = request
-  const made = yield* held.phase("collect", gather(held, request))
+  const made = yield* held.phase("collect", gather(held, request, exports))
   const { stage, work } = made
   const bundle = path.join(request.output ?? exports, files.bundleName(work.commit, branch))
   const outcome =
@@ -106,15 +106,17 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
   )
 })
 
-const gather = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
+const gather = Effect.fnUntraced(function* (held: Claim.Held, request: Request, exports: string) {
   const row = yield* held.row
-  const { checkpoint, directory } = yield* source.open(row)
+  const scratch = yield* scratchIn(exports)
+  const { checkpoint, directory } = yield* source.open(row, scratch)
   if (checkpoint !== null) yield* held.warn(`the checkout is gone: the work is that of checkpoint ${checkpoint}`)
   const { stage, warnings, work } = yield* prepare({
     directory,
     base: row.commit,
     exclude: row.setup?.inheritEnv.map(({ file }) => file) ?? [],
-    message: request.message
+    message: request.message,
+    scratch
   })
   yield* Effect.forEach(warnings, held.warn)
   return { stage, work }
