@@ -1,6 +1,6 @@
 /** What holds while a session is exported by another process, and what an export leaves that was cut short. */
 import { execSync } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import type { Client } from "@org/sandbox-core/promise"
@@ -148,6 +148,8 @@ layer(Connected.layer, { excludeTestServices: true })("a session that is exporte
       running.signal("SIGKILL")
       yield* running.ended
       git.remove()
+      const scratch = () => readdirSync(join(w.state, "exports", sessionId)).filter((name) => name.startsWith("."))
+      assert.lengthOf(scratch(), 1)
       assert.isNotNull(row(w, sessionId).export_lock)
       assert.isNull(row(w, sessionId).last_export)
       yield* refused("ERR_EXPORT_IN_PROGRESS", (client) =>
@@ -158,6 +160,7 @@ layer(Connected.layer, { excludeTestServices: true })("a session that is exporte
       const after = row(w, sessionId)
       assert.deepInclude(after, { state: "ready", export_lock: null, claim_kind: null })
       assert.include(after.last_export!, commit)
+      assert.deepEqual(scratch(), [], "what the killed one left is gone, and so is the other's")
     })
   )
 })

@@ -53,7 +53,13 @@ const run = ({ only, tests }, timeout) => {
       encoding: "utf8",
       timeout,
       maxBuffer: 2 ** 28,
-      env: { ...process.env, SANDBOX_TEST_POSTGRES: "off", SANDBOX_TEST_TIMEOUT: "15000", CI: "" }
+      env: {
+        ...process.env,
+        // a server of its own costs seconds, and few breaks show on it alone
+        ...(tests.postgres === true ? {} : { SANDBOX_TEST_POSTGRES: "off" }),
+        SANDBOX_TEST_TIMEOUT: "15000",
+        CI: ""
+      }
     }
   )
   const took = performance.now() - from

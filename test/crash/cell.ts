@@ -75,9 +75,10 @@ export class Bench {
     const w = this.world
     const argv = [...scenario.command(w), "--json"]
     const before = rows(w).map(({ id, state }) => `${id} ${state}`)
-    const ended = await this.strike(cell, argv)
-    if (this.passed().length < cell.at) return false
+    let ended: Ended | undefined
     try {
+      ended = await this.strike(cell, argv)
+      if (this.passed().length < cell.at) return false
       this.judge(cell.fault, ended, before)
       await recover(w)
       await accounted(w)
@@ -93,7 +94,10 @@ export class Bench {
       demand(locks(w).length === 0, "leaked", () => `still locked: ${locks(w)}`)
     } catch (error) {
       if (!(error instanceof Broken)) throw error
-      throw new Broken(error.kind, `${idOf(cell)} (${cell.point}): ${error.message}\n    after ${told(ended)}`)
+      throw new Broken(
+        error.kind,
+        `${idOf(cell)} (${cell.point}): ${error.message}\n    after ${ended === undefined ? "it slept" : told(ended)}`
+      )
     }
     return true
   }

@@ -74,7 +74,11 @@ export const accounted = async (w: World): Promise<void> => {
   const heads = w.git("for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads").split("\n")
   const main = w.git("rev-parse", "main")
   for (const [branch = "", tip] of heads.map((line) => line.split(" "))) {
-    const known = branches.includes(branch) || having.some((row) => row.branch === branch || row.work_branch === branch)
+    // what was exported to `out…` is the user's
+    const known =
+      branches.includes(branch) ||
+      branch.startsWith("out") ||
+      having.some((row) => row.branch === branch || row.work_branch === branch)
     // a branch that has work on it is nobody's to remove
     demand(known || tip !== main, "leaked", () => `nobody speaks of the branch ${branch}`)
   }
@@ -187,7 +191,8 @@ export const difference = (before: Work["held"], now: Work["held"]): string =>
 export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>> => {
   const typed: Array<string> = []
   for (const { id } of live(w)) {
-    for (let steps = 0, waits = 0; ; ) {
+    const end = performance.now() + 60_000
+    for (let steps = 0; ; ) {
       const status = await w.run(["status", id, "--json"])
       demand(status.code === 0 || status.code === 4, "stuck", () => told(status))
       const { recovery, state } = answerOf(status)
@@ -196,7 +201,7 @@ export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>
       demand(program === "sandbox", "wrong", () => `status recommends \`${recovery.command}\``)
       if (argv[0] === "status") {
         // a command is alive: it, or its lease, ends
-        demand(++waits < 100, "stuck", () => `${id} is never done: ${told(status)}`)
+        demand(performance.now() < end, "stuck", () => `${id} is never done: ${told(status)}`)
         await new Promise((resolve) => setTimeout(resolve, 100))
         continue
       }

@@ -4,9 +4,10 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { run, summary } from "./matrix.ts"
+import { number } from "./number.ts"
 
 const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
-const count = Number(process.env["SANDBOX_CRASH_CELLS"] ?? 150)
+const count = number("SANDBOX_CRASH_CELLS", process.env["SANDBOX_CRASH_CELLS"] ?? "150")
 
 const say = (line: string): void => void process.stderr.write(`matrix.test.ts: ${line}\n`)
 

@@ -34,6 +34,8 @@ export interface Options {
   readonly only?: string | undefined
   /** Only cells at points of this name. */
   readonly point?: string | undefined
+  /** Only cells with this fault. */
+  readonly fault?: string | undefined
   /** Cells of the seed's order to leave out, because an earlier run has tried them. */
   readonly skip?: number | undefined
   /** How many cells at a time. */
@@ -55,6 +57,12 @@ export const run = async (options: Options): Promise<Report> => {
   const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-crash-")))
   const main = await bundle(join(directory, "cli"))
   const benches = Array.from({ length: parallel }, (_, n) => new Bench(join(directory, `bench-${n}`), main))
+  const close = () => {
+    for (const bench of benches) bench.close()
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+  // also when somebody ends the run
+  process.once("exit", close)
   try {
     const chosen = scenarios.filter(
       ({ name }) => options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only)
@@ -64,7 +72,8 @@ export const run = async (options: Options): Promise<Report> => {
     const wanted = all.filter(
       (cell) =>
         (options.only === undefined || idOf(cell).startsWith(options.only)) &&
-        (options.point === undefined || cell.point === options.point)
+        (options.point === undefined || cell.point === options.point) &&
+        (options.fault === undefined || cell.fault === options.fault)
     )
     const cells = shuffled(wanted, seed)
       .slice(options.skip ?? 0)
@@ -92,8 +101,8 @@ export const run = async (options: Options): Promise<Report> => {
     })
     return { points, cells: all.length, tried, missed, broken }
   } finally {
-    for (const bench of benches) bench.close()
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+    process.off("exit", close)
+    close()
   }
 }
 

@@ -1,7 +1,9 @@
 /** Breaks of the ledger where its answers may be lost, and of the export lock in it. */
 const writes = "packages/core/src/SqlLedger/writes.ts"
 const transactions = "packages/core/src/SqlLedger/transactions.ts"
-const lost = { project: "core", file: "packages/core/test/SqlLedger.lost.test.ts" }
+// `postgres`: the break is seen on a server only
+const lost = { project: "core", file: "packages/core/test/SqlLedger.lost.test.ts", postgres: true }
+const contention = { project: "system", file: "test/postgresContention.test.ts", postgres: true }
 const both = { project: "core", file: "packages/core/test/Ledger.test.ts" }
 
 export const breaks = [
@@ -28,7 +30,7 @@ export const breaks = [
     why: "the processes of another host are looked for on this one",
     file: "packages/core/src/Liveness.ts",
     edits: [['  if (claim.holder.host !== host.self.host) return "live"\n', ""]],
-    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    tests: contention,
     only: "I-11 do not believe"
   },
   {
@@ -36,7 +38,7 @@ export const breaks = [
     why: "no name is held",
     file: writes,
     edits: [["reserved_name: session.name,", "reserved_name: null,"]],
-    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    tests: contention,
     only: "I-77 that want one of four names"
   },
   {
@@ -60,7 +62,7 @@ export const breaks = [
     why: "everybody is given the first slot",
     file: writes,
     edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
-    tests: { project: "system", file: "test/postgresContention.test.ts" },
+    tests: contention,
     only: "I-79 are given as many slots"
   }
 ]

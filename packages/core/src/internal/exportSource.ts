@@ -47,7 +47,9 @@ const materialise = Effect.fnUntraced(
     yield* Git.output(["clone", "--quiet", "--no-checkout", "--template=", "--", base, directory], {
       timeout: "10 minutes"
     })
-    yield* Git.output(["checkout", "--quiet", "--detach", commit], { cwd: directory, timeout: "10 minutes" })
+    // contents that git LFS keeps are neither in the checkpoint nor in what is exported
+    const env = { GIT_LFS_SKIP_SMUDGE: "1" }
+    yield* Git.output(["checkout", "--quiet", "--detach", commit], { cwd: directory, env, timeout: "10 minutes" })
     const store = yield* CheckpointStore
     yield* apply({
       directory,
