@@ -79,8 +79,9 @@ export const accounted = async (w: World): Promise<void> => {
       branches.includes(branch) ||
       branch.startsWith("out") ||
       having.some((row) => row.branch === branch || row.work_branch === branch)
-    // a branch that has work on it is nobody's to remove
-    demand(known || tip !== main, "leaked", () => `nobody speaks of the branch ${branch}`)
+    // a branch that has work on it is nobody's to remove, and one that a restore made is the user's from then on
+    const kept = () => tip !== main || w.git("reflog", "show", branch).includes("sandbox: restored")
+    demand(known || kept(), "leaked", () => `nobody speaks of the branch ${branch}`)
   }
   const serving = having.filter(({ setup, state }) => setup !== null && (state === "ready" || state === "completed"))
   const strays = () =>
