@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { dump, eventually, processesOf, remains, type World, world } from "./support/sandbox.ts"
+import { branches, dump, eventually, processesOf, remains, type World, world } from "./support/sandbox.ts"
 import { everything, listing, status, work, wreck } from "./support/work.ts"
 
 const local = ["--provider", "local", "--json"]
@@ -377,6 +377,39 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
         const log = w.git("-C", again.worktree_path, "log", "--branches", "--format=%s")
         for (const commit of commits) assert.include(log, commit)
       }
+    })
+  )
+
+  it.live("restores leave no branch behind that has nothing of its own, and none that has is removed", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const { worktree_path } = yield* worked(w)
+      const git = (...args: ReadonlyArray<string>) => w.git("-C", worktree_path, ...args)
+      const { checkpoint } = yield* saved(w)
+      git("add", "--all")
+      git("commit", "--quiet", "--message", "further")
+      const ours = () => remains(w).branches.filter((name) => !branches.includes(name))
+      for (let round = 0; round < 3; round++) {
+        assert.isTrue((yield* json(w, "restore", "app", checkpoint.id)).ok)
+        assert.strictEqual(git("symbolic-ref", "--short", "HEAD"), "sandbox/app")
+        assert.deepEqual(ours(), ["sandbox/app"], "the branch of the user's own was not moved back")
+        git("add", "--all")
+        git("commit", "--quiet", "--message", `on the way ${round}`)
+        git("switch", "--quiet", "--detach")
+        git("branch", "--delete", "--force", "sandbox/app")
+      }
+      assert.isTrue((yield* json(w, "restore", "app", checkpoint.id)).ok)
+      assert.isTrue((yield* json(w, "destroy", "app", "--force")).ok)
+      assert.deepEqual(ours(), [])
+
+      // one with a commit that is nowhere else
+      const again = yield* json(w, "up", w.repository, "-b", "feature", "-n", "app", "-p", "local")
+      const first = yield* saved(w)
+      w.git("-C", again.worktree_path, "commit", "--quiet", "--allow-empty", "--message", "on feature again")
+      assert.isTrue((yield* json(w, "restore", "app", first.checkpoint.id)).ok)
+      w.git("-C", again.worktree_path, "commit", "--quiet", "--allow-empty", "--message", "precious")
+      assert.isTrue((yield* json(w, "destroy", "app", "--force")).ok)
+      assert.deepEqual(ours(), ["sandbox/app"])
     })
   )
 

@@ -30,7 +30,7 @@ export const breaks = [
   {
     invariant: "2",
     why: "a row that has moved is claimed",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/claims.ts`,
     edits: [noVersion],
     tests: claims,
     only: "I-2 "
@@ -51,7 +51,7 @@ export const breaks = [
   {
     invariant: "4",
     why: "writes are not fenced by the token",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/commit.ts`,
     edits: [["AND claim_token = ${token} RETURNING *", "AND ${token} <> '' RETURNING *"]],
     tests: unit("Ledger"),
     only: "I-4 "
@@ -67,7 +67,7 @@ export const breaks = [
   {
     invariant: "5b",
     why: "the claim changes more than claim and state",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/claims.ts`,
     edits: [
       [
         "...(move === undefined ? {} : { state: move.to }),",
@@ -88,7 +88,7 @@ export const breaks = [
   {
     invariant: "7",
     why: "the compare in compare-and-set is gone",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/claims.ts`,
     edits: [noVersion, ["sql`COALESCE(claim_token, '') = ${dead?.token ?? \"\"}`,", "sql`1 = 1`,"]],
     tests: claims,
     only: "I-7 "
@@ -240,7 +240,7 @@ export const breaks = [
   {
     invariant: "21",
     why: "two may win a stale claim",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/claims.ts`,
     edits: [
       noVersion,
       ["sql`COALESCE(claim_token, '') = ${dead?.token ?? \"\"}`,", "sql`1 = 1`,"],
@@ -533,7 +533,7 @@ export const breaks = [
   {
     invariant: "77",
     why: "a reservation holds no name",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/reserve.ts`,
     edits: [["reserved_name: session.name,", "reserved_name: null,"]],
     tests: life,
     only: "I-77 "
@@ -746,7 +746,7 @@ export const breaks = [
   {
     invariant: "77",
     why: "a slot is given whether somebody has it or not",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/placement.ts`,
     edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
     tests: system("slots"),
     only: "I-77 "
@@ -754,7 +754,7 @@ export const breaks = [
   {
     invariant: "79",
     why: "there is one slot more than there may be",
-    file: `${core}/SqlLedger/writes.ts`,
+    file: `${core}/SqlLedger/placement.ts`,
     edits: [["slot <= max; slot++", "slot <= max + 1; slot++"]],
     tests: unit("SqlLedger.slots"),
     only: "I-79 "

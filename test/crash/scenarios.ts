@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { everything, work } from "../support/work.ts"
-import { rows, type Work } from "./checks.ts"
+import { demand, rows, type Work } from "./checks.ts"
 import { answerOf, told, until, type World } from "./world.ts"
 
 export interface Scenario {
@@ -11,6 +11,8 @@ export interface Scenario {
   readonly prepare: (w: World) => Promise<ReadonlyArray<Work>>
   /** The command; typed again with the same request id it answers what it answered before. */
   readonly command: (w: World) => ReadonlyArray<string>
+  /** What must be true once the command has answered that it is done; throws otherwise. */
+  readonly done?: (w: World) => void
   /** Things run in the prepared world, so that it cannot be copied. */
   readonly living?: true
 }
@@ -61,7 +63,6 @@ const serving = (w: World): void => {
   writeFileSync(
     join(w.app, "sandbox.yaml"),
     `provider: local
-timeouts: { lease: 3s }
 services:
   - name: web
     command:
@@ -81,6 +82,16 @@ const withService = async (w: World) => {
   await quietly(w, "up", "--branch", "feature", "--name", "s", "--trust-config")
   work(rows(w)[0]!.workspace_path!)
   return [held(w)]
+}
+
+/** The branch has what the checkout has, also what is in no commit of it. */
+const exported = (w: World): void => {
+  const checkout = rows(w)[0]!.workspace_path!
+  for (const file of ["binary", "src.txt", "committed.txt", "run.sh"]) {
+    const blob = w.git("rev-parse", `out:${file}`)
+    const own = w.git("hash-object", "--no-filters", join(checkout, file))
+    demand(blob === own, "lost", () => `the branch out has another ${file} than the checkout`)
+  }
 }
 
 export const scenarios: ReadonlyArray<Scenario> = [
@@ -148,7 +159,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "export/branch",
     prepare: worked,
-    command: () => ["export", "s", "--branch", "out", "--message", "all of it", ...request]
+    command: () => ["export", "s", "--branch", "out", "--message", "all of it", ...request],
+    done: exported
   },
   {
     name: "export/clone",
@@ -157,7 +169,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
       work(rows(w)[0]!.workspace_path!)
       return [held(w)]
     },
-    command: () => ["export", "s", "--branch", "out", ...request]
+    command: () => ["export", "s", "--branch", "out", ...request],
+    done: exported
   },
   {
     name: "export/patch",

@@ -1,4 +1,6 @@
 /** What gc concludes from ledger, providers and who is alive, and what it leaves alone. */
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Faults from "@org/sandbox-conformance/Faults"
 import { destroy, down, gc, resume, up } from "@org/sandbox-core"
@@ -8,7 +10,7 @@ import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import type { GcOptions } from "@org/sandbox-core/Options"
 import { labelNames } from "@org/sandbox-core/Provisioner"
 import type { GcAction } from "@org/sandbox-core/Results"
-import { intentKey, Orphan, type Session, Spec } from "@org/sandbox-core/Session"
+import { intentKey, Orphan, Session, Spec } from "@org/sandbox-core/Session"
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { databases, endAt, make, Points, type RuntimeOptions, repository, type World } from "./world.ts"
@@ -391,6 +393,24 @@ for (const database of databases) {
         })
       )
 
+      run("I-41 one past its time whose box cannot be seen is left as it is, and reported", (world) =>
+        Effect.gen(function* () {
+          yield* up({ ...upOptions, ttl: 60_000 }).pipe(as(world))
+          yield* TestClock.adjust("2 minutes")
+          const before = yield* everything(world.ledger)
+          for (const blind of ["inspect", "scope"] as const) {
+            yield* world.faults.always(blind, Faults.fail("Unreachable"))
+            for (const dryRun of [true, false]) {
+              const actions = yield* collect(world, { only: ["retention"], dryRun })
+              assert.deepStrictEqual(brief(actions), [dryRun ? "report planned" : "report skipped"])
+              assert.deepStrictEqual(yield* everything(world.ledger), before)
+            }
+            yield* world.faults.always(blind, Faults.ok)
+          }
+          assert.deepStrictEqual(brief(yield* collect(world)), ["halt done"])
+        })
+      )
+
       run("a provider that cannot list its boxes is reported once, whatever is on it", (world) =>
         Effect.gen(function* () {
           yield* up(upOptions).pipe(as(world))
@@ -492,6 +512,108 @@ for (const database of databases) {
         })
       )
 
+      run("nothing goes while the store cannot be looked through, and no record before its checkpoint", (world) =>
+        Effect.gen(function* () {
+          yield* destroyed(world)
+          yield* TestClock.adjust("31 days")
+          const before = yield* everything(world.ledger)
+          world.store.refuse("list")
+          assert.deepStrictEqual(brief(yield* collect(world)), ["report skipped"])
+          assert.deepStrictEqual(yield* everything(world.ledger), before)
+          world.store.refuse("remove")
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint failed", "purge skipped"])
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint failed", "purge skipped"])
+          assert.strictEqual((yield* world.ledger.sessions({})).sessions.length, 1)
+          world.store.refuse()
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint done", "purge done"])
+          assert.deepStrictEqual(world.store.ids(), [])
+        })
+      )
+
+      run("a session that was destroyed in the middle of a restore goes with its checkpoints", (world) =>
+        Effect.gen(function* () {
+          yield* up(upOptions).pipe(as(world))
+          yield* down({ session: "work" }).pipe(as(world))
+          const restoring = yield* only(world)
+          const [saved] = world.store.ids()
+          const holder = new Holder({ host: "host-1", pid: 9, startedAt: "1" })
+          const claim = { token: "clm_r", kind: "resume", holder, lease: 30_000, prior: null } as const
+          const operation = { id: "op_r", verb: "restore", clientRequestId: null, requestHash: "x" }
+          yield* world.ledger.acquire({ observed: restoring, operation, force: false, claim })
+          const change = { set: { restoreFrom: saved! }, release: true }
+          yield* world.ledger.commit({ sessionId: restoring.id, token: claim.token, operationId: operation.id, change })
+          yield* TestClock.adjust("31 days")
+          assert.deepStrictEqual(brief(yield* collect(world)), [])
+          yield* destroy({ session: "work" }).pipe(as(world))
+          assert.strictEqual((yield* only(world)).restoreFrom, saved)
+          yield* TestClock.adjust("31 days")
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint done", "purge done"])
+        })
+      )
+
+      run("a checkpoint that a session begins with after the plan was made stays", (world) =>
+        Effect.gen(function* () {
+          yield* destroyed(world)
+          const [saved] = world.store.ids()
+          yield* TestClock.adjust("31 days")
+          yield* up({ ...upOptions, name: "next" }).pipe(as(world))
+          let wanted = false
+          world.interceptLedger((ledger) => ({
+            ...ledger,
+            sessions: (query) =>
+              Effect.map(ledger.sessions(query), ({ sessions, unreadable }) => {
+                const seen = sessions.map((row) =>
+                  row.name === "next" && wanted ? new Session({ ...row, restoreFrom: saved! }) : row
+                )
+                wanted = true
+                return { sessions: seen, unreadable }
+              })
+          }))
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint skipped", "purge skipped"])
+          assert.include(world.store.ids(), saved)
+        })
+      )
+
+      run("what dead writers left in the store is swept, and named before", (world) =>
+        Effect.gen(function* () {
+          assert.deepStrictEqual(brief(yield* collect(world)), [])
+          world.store.leave({ drafts: 2, bytes: 10 })
+          const [planned, ...more] = yield* collect(world, { dryRun: true })
+          assert.deepStrictEqual(more, [])
+          assert.deepInclude(planned, { action: "sweep", outcome: "planned", sessionId: null })
+          assert.include(planned?.finding, "2 checkpoints")
+          assert.include(planned?.finding, "10 bytes")
+          assert.deepStrictEqual(brief(yield* collect(world, { only: ["recover", "orphans"] })), [])
+          assert.deepStrictEqual(brief(yield* collect(world)), ["sweep done"])
+          assert.deepStrictEqual(brief(yield* collect(world)), [])
+          world.store.refuse("leftovers")
+          assert.deepStrictEqual(brief(yield* collect(world)), ["report skipped"])
+        })
+      )
+
+      run("what was exported goes with the record, and before it", (world) =>
+        Effect.gen(function* () {
+          yield* destroyed(world)
+          const { id } = yield* only(world)
+          const [own, other] = [id, "sbx_other"].map((name) => join(world.state, "exports", name))
+          yield* TestClock.adjust("31 days")
+          // a place that cannot be cleared keeps its record
+          writeFileSync(join(world.state, "exports"), "")
+          assert.deepStrictEqual(brief(yield* collect(world)), ["remove_checkpoint done", "purge failed"])
+          assert.strictEqual((yield* only(world)).id, id)
+          rmSync(join(world.state, "exports"))
+          for (const directory of [own!, other!]) {
+            mkdirSync(directory, { recursive: true })
+            writeFileSync(join(directory, "work.bundle"), "")
+          }
+          yield* collect(world, { dryRun: true })
+          assert.isTrue(existsSync(own!))
+          assert.deepStrictEqual(brief(yield* collect(world)), ["purge done"])
+          assert.isFalse(existsSync(own!))
+          assert.isTrue(existsSync(other!))
+        })
+      )
+
       run("a record with an orphan is kept until the orphan is resolved", (world) =>
         Effect.gen(function* () {
           yield* up(upOptions).pipe(as(world))
@@ -588,6 +710,43 @@ for (const database of databases) {
           }))
           assert.deepStrictEqual((yield* gc({}).pipe(as(world, { pid: 3 }))).actions, [])
           assert.strictEqual((yield* only(world)).state, "stopped")
+        })
+      )
+
+      run("I-41 a dead operation on a box that cannot be seen is left as it is, and reported", (world) =>
+        Effect.gen(function* () {
+          const deaths = [
+            ["up", "provider.provision:after", up({ ...upOptions, name: "up" })],
+            ["down", "provider.stop:before", down({ session: "down" })],
+            ["destroy", "provider.destroy:before", destroy({ session: "destroy", force: true })],
+            ["resume", "provider.start:after", resume({ session: "resume" })]
+          ] as const
+          const prepared = Effect.fnUntraced(function* (of: World) {
+            for (const name of ["down", "destroy", "resume"]) yield* up({ ...upOptions, name }).pipe(as(of))
+            yield* down({ session: "resume" }).pipe(as(of))
+          })
+          const probe = yield* make(database)
+          yield* prepared(probe)
+          yield* prepared(world)
+          for (const [at, [, where, operation]] of deaths.entries()) {
+            const whole = new Points()
+            yield* operation.pipe(as(probe, { pid: 20 + at, points: whole }))
+            const points = new Points({ index: whole.passed.indexOf(where), ending: "kill" })
+            yield* endAt(points, operation.pipe(as(world, { pid: 20 + at, points })))
+            world.bury(20 + at)
+          }
+          const before = yield* everything(world.ledger)
+          const states = before.map(({ session }) => session.state).toSorted()
+          assert.deepStrictEqual(states, ["provisioning", "provisioning", "stopping", "tearing_down"])
+          for (const blind of ["inspect", "find", "scope"] as const) {
+            for (const other of ["inspect", "find"] as const)
+              yield* world.faults.always(other, Faults.fail("Unreachable"))
+            yield* world.faults.always(blind, Faults.fail("Unreachable"))
+            assert.deepStrictEqual(brief(yield* collect(world)), Array(4).fill("report skipped"))
+            assert.deepStrictEqual(yield* everything(world.ledger), before)
+            for (const seen of ["inspect", "find", "scope"] as const) yield* world.faults.always(seen, Faults.ok)
+          }
+          assert.deepStrictEqual(brief(yield* collect(world)), Array(4).fill("recover done"))
         })
       )
 

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Faults from "@org/sandbox-conformance/Faults"
+import { Directories } from "@org/sandbox-core/Host"
 import { Ledger } from "@org/sandbox-core/Ledger"
 import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import { Provisioner, type ProvisionerShape } from "@org/sandbox-core/Provisioner"
@@ -19,7 +20,7 @@ import { Context, Deferred, Effect, type Exit, Fiber, Layer, Scope } from "effec
 import { afterAll } from "vitest"
 import * as NodePorts from "../../packages/core/src/node/NodePorts.ts"
 import * as NodeProcesses from "../../packages/core/src/node/NodeProcesses.ts"
-import { databases } from "../../packages/core/test/support/databases.ts"
+import { databases, temporaryDirectory } from "../../packages/core/test/support/databases.ts"
 import * as support from "../../packages/core/test/support/world.ts"
 
 export { databases }
@@ -153,6 +154,7 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
   const cloud = MemoryProvisioner.makeCloud()
   const faults = Faults.make(MemoryProvisioner.make({ cloud }))
   const store = support.makeStore()
+  const state = yield* temporaryDirectory
   const dead = new Set<number>()
   // one counter for all runtimes: two processes never make the same id
   const ids = yield* Layer.build(support.ids)
@@ -168,6 +170,7 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
       host.layer,
       store.layer,
       support.hasher,
+      Layer.succeed(Directories)({ state, cache: join(state, "cache") }),
       support.principal(options.principal ?? "ann"),
       Layer.succeedContext(ids),
       Layer.succeedContext(node)
@@ -179,6 +182,8 @@ export const make = Effect.fnUntraced(function* (database: (typeof databases)[nu
     cloud,
     faults,
     store,
+    /** What all runtimes keep beside the ledger. */
+    state,
     runtime,
     /** From now on every host knows that this process is dead. */
     bury: (pid: number) => dead.add(pid),

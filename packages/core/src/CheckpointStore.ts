@@ -29,7 +29,7 @@ export interface Draft {
   readonly publish: (manifest: Uint8Array) => Effect.Effect<void, SandboxError>
 }
 
-/** What a sweep removed. */
+/** What a sweep removed, or would remove. */
 export interface Swept {
   /** Drafts that nobody writes any more. */
   readonly drafts: number
@@ -55,6 +55,8 @@ export class CheckpointStore extends Context.Service<
     readonly list: Effect.Effect<ReadonlyArray<string>, SandboxError>
     /** Removes a checkpoint, with the objects that no other one has; one that is not there is success. */
     readonly remove: (id: string) => Effect.Effect<void, SandboxError>
+    /** What a sweep would remove now; removes nothing. */
+    readonly leftovers: Effect.Effect<Swept, SandboxError>
     /** Removes what dead writers left. Safe beside writers that are alive. */
     readonly sweep: Effect.Effect<Swept, SandboxError>
   }

@@ -193,6 +193,10 @@ export class Ledger extends Context.Service<
   {
     /** Random, made with the ledger: the label by which boxes are known to be ours. */
     readonly id: string
+    /** Whether other hosts may write to it too, each of which has a checkpoint store and boxes of its own. */
+    readonly shared: boolean
+    /** What is wrong with the store itself, in words: reads all of a file, and nothing of a server, which looks to that itself. */
+    readonly check: Effect.Effect<ReadonlyArray<string>, SandboxError>
 
     readonly session: (id: string) => Effect.Effect<Option.Option<Session>, SandboxError>
     readonly sessions: (query: SessionQuery) => Effect.Effect<SessionPage, SandboxError>

@@ -48,6 +48,11 @@ export interface ServiceOptions {
   readonly primary?: boolean
   /** An environment variable that carries a password made for this session. */
   readonly passwordEnv?: string
+  /**
+   * What says that the session's work is done: that the service has ended with 0, or that a file below the checkout was
+   * written since the service was started. `gc` completes the session then. One that ended otherwise says nothing.
+   */
+  readonly completes?: "exit" | { readonly file: string }
 }
 
 export interface HookOptions {

@@ -53,6 +53,8 @@ export interface Backend {
   readonly capabilities: ReadonlyArray<"start" | "exec" | "files" | "workspace" | "endpoint">
   /** Whether what its boxes listen on are ports of this host. */
   readonly hostPorts: boolean
+  /** Fails where the box is known to be at another place; what cannot be told is no failure. */
+  readonly reaches: (ref: InstanceRef) => Effect.Effect<void, SandboxError.SandboxError>
   /** Checks the request and answers where a box would be made. */
   readonly preflight: (spec: Spec) => Effect.Effect<Scope, SandboxError.SandboxError>
   readonly provision: (intent: ProvisionIntent) => Effect.Effect<InstanceRef, SandboxError.SandboxError>
@@ -201,6 +203,11 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
       (member) => provider[member] !== undefined
     ),
     hostPorts: provider.hostPorts === true,
+    reaches: ({ scope }) =>
+      call("scope", "look", provider.scope).pipe(
+        Effect.orElseSucceed(() => scope),
+        Effect.flatMap((here) => (here === scope ? Effect.void : Effect.fail(outOfReach(name, { scope, here }))))
+      ),
     preflight: (spec) =>
       Effect.andThen(call("preflight", "look", provider.preflight(spec)), call("scope", "look", provider.scope)),
     provision: (intent) =>
@@ -338,4 +345,13 @@ const elsewhere = (provider: string, operation: string, place: { readonly scope:
     nextStep: "run the command where the box is",
     retryable: false,
     details: { provider, operation, reason: "Invalid", outcome: "not_applied", ...place }
+  })
+
+/** The same before anything was begun: a refusal. */
+const outOfReach = (provider: string, place: { readonly scope: Scope; readonly here: Scope }) =>
+  SandboxError.make("ERR_PROVIDER_UNAVAILABLE", {
+    message: `this box is on another machine: it belongs to ${provider} at ${place.scope}, and this is ${place.here}`,
+    nextStep: "run the command there",
+    retryable: false,
+    details: { provider, operation: "scope", reason: "Invalid", outcome: "not_applied", ...place }
   })

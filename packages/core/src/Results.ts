@@ -341,6 +341,7 @@ export interface GcAction {
     | "destroy_box"
     | "close_intent"
     | "drop_claim"
+    | "complete"
     | "halt"
     | "destroy"
     | "remove_checkpoint"

@@ -37,7 +37,8 @@ export const Service = Schema.Struct({
   health: Schema.optionalKey(HealthCheck),
   deadlineS: Schema.Finite.pipe(withDefault(60)),
   primary: Schema.Boolean.pipe(withDefault(false)),
-  passwordEnv: Schema.optionalKey(Schema.String)
+  passwordEnv: Schema.optionalKey(Schema.String),
+  completes: Schema.optionalKey(Schema.Union([Schema.Literal("exit"), Schema.Struct({ file: Schema.String })]))
 })
 export type Service = typeof Service.Type
 

@@ -92,7 +92,7 @@ export interface Checkout {
   readonly shallow: ReadonlyArray<string>
   /** A git pack of what is in neither of these commits. */
   readonly pack: StoredObject | null
-  /** Branches and tags; none of a linked worktree, whose repository is the user's. */
+  /** Branches and tags; of a linked worktree, whose repository is the user's, only those that came with restored work. */
   readonly refs: ReadonlyArray<{ readonly name: string; readonly oid: string }>
   /** The newest first. */
   readonly stashes: ReadonlyArray<{ readonly oid: string; readonly message: string }>
@@ -185,6 +185,13 @@ const objectsOf = (work: Checkout): ReadonlyArray<StoredObject> => [
 export const objects = (document: Work): ReadonlyArray<StoredObject> => [
   ...new Map(objectsOf(document.checkout).map(({ digest, size }) => [digest, { digest, size }])).values()
 ]
+
+/** Whether there is nothing in it but commits. */
+export const isCommitted = ({ operation, ...work }: Checkout): boolean =>
+  [
+    ...[work.index, work.unindexed, work.files, work.deleted, work.directories, work.stashes, work.nested],
+    ...[operation.files, operation.refs]
+  ].every(({ length }) => length === 0)
 
 /** How many files, links and directories there are that no commit has. */
 export const count = (work: Checkout): number =>

@@ -126,6 +126,11 @@ const table: Readonly<Record<string, Row>> = {
   "services[].health.timeout_s": { ...seconds, beside: { tcp: true } },
   "services[].primary": { ...flag(false), beside: checked },
   "services[].password_env": variable,
+  "services[].completes": {
+    absent: none,
+    stays: ["exit", "out/DONE", "a/../b"],
+    wrong: ["", "..", "/a", 5, false, {}]
+  },
   hooks: { ...map, absent: required },
   "hooks.pre_up": command,
   "hooks.pre_spawn": command,

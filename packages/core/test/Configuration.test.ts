@@ -455,6 +455,9 @@ describe("paths", () => {
       assert.deepEqual(yield* found(service("inside")), [])
       assert.deepEqual(yield* found(service("beside")), ["services[0].cwd"])
       assert.deepEqual(yield* found(service("inside/../..")), ["services[0].cwd"])
+      const done = (completes: string) => ({ services: [{ name: "a", command: "x", completes }] })
+      assert.deepEqual(yield* found(done("inside/DONE")), [])
+      assert.deepEqual(yield* found(done("beside")), ["services[0].completes"])
     })
   )
 })
@@ -476,8 +479,8 @@ describe("the meaning", () => {
             primary: true,
             password_env: "PASSWORD"
           },
-          { name: "job", command: "work", health: { command: "check" } },
-          { name: "raw", command: "listen", port: 4000, health: { tcp: true } },
+          { name: "job", command: "work", health: { command: "check" }, completes: "exit" },
+          { name: "raw", command: "listen", port: 4000, health: { tcp: true }, completes: "out/DONE" },
           { name: "page", command: "listen", port: 5000, health: "/" }
         ],
         hooks: { pre_up: "one", post_down: ["two"], timeout_s: 5 },
@@ -512,7 +515,8 @@ describe("the meaning", () => {
             ports: [],
             health: { kind: "command", command: "check" },
             deadlineS: 60,
-            primary: false
+            primary: false,
+            completes: "exit"
           },
           {
             name: "raw",
@@ -521,7 +525,8 @@ describe("the meaning", () => {
             ports: [{ name: "raw", base: 4000, env: [] }],
             health: { kind: "tcp" },
             deadlineS: 60,
-            primary: false
+            primary: false,
+            completes: { file: "out/DONE" }
           },
           {
             name: "page",

@@ -357,16 +357,36 @@ for (const database of databases) {
               refused.current?.exportLock?.leaseUntil === locked.exportLock!.leaseUntil + 31_000
           )
           assert.deepStrictEqual([yield* store.session(session.id), yield* store.history(session.id)], before)
-          // one that nobody renews any more is taken over with its claim, and is not dropped by the one that did so
+          // one that nobody renews any more goes with its claim
           const observed = Option.getOrThrow(yield* store.session(session.id))
           yield* TestClock.adjust("31 seconds")
           const taken = yield* store.acquire({ ...acquisition(observed, `d-${session.id}`, "destroy"), force: false })
-          assert.strictEqual(taken.claim?.token, `d-${session.id}`)
+          assert.deepStrictEqual([taken.claim?.token, taken.exportLock], [`d-${session.id}`, null])
           const late = yield* Effect.flip(store.renew({ ...fence, lease: 30_000, exporting: "topic" }))
           assert.strictEqual(late._tag, "ClaimLost")
-          const after = Option.getOrThrow(yield* store.session(session.id))
-          assert.deepStrictEqual(after.exportLock, observed.exportLock)
+          assert.deepStrictEqual(Option.getOrThrow(yield* store.session(session.id)), taken)
         })
+      )
+
+      it.effect(
+        "I-61 an export lock outlives the claim that is taken from its operation, until its lease is over",
+        () =>
+          Effect.gen(function* () {
+            const store = yield* Ledger
+            const session = yield* readySession()
+            const wanted = acquisition(session, `l-${session.id}`, "export")
+            const locked = yield* store.acquire({ ...wanted, claim: { ...wanted.claim, exporting: "topic" } })
+            const clearing = acquisition(locked, `g-${session.id}`, "gc")
+            const taken = yield* store.acquire({ ...clearing, force: true })
+            const fence = { sessionId: session.id, token: clearing.claim.token, operationId: clearing.operation.id }
+            const released = yield* store.commit({ ...fence, change: { release: true } })
+            assert.deepStrictEqual([taken.exportLock, released.exportLock], [locked.exportLock, locked.exportLock])
+            yield* TestClock.adjust("30 seconds")
+            // the next export has one of its own
+            const next = acquisition(released, `n-${session.id}`, "export")
+            const again = yield* store.acquire({ ...next, claim: { ...next.claim, exporting: "other" } })
+            assert.strictEqual(again.exportLock?.branch, "other")
+          })
       )
 
       it.effect("finds a checkpoint by its id or a prefix of its own, and forgets those that are removed", () =>

@@ -2,13 +2,14 @@
 import { randomUUID } from "node:crypto"
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Redacted, type Scope } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Redacted, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { inject } from "vitest"
 import { bracket } from "../src/Claim.ts"
 import { Ledger } from "../src/Ledger.ts"
 import * as Lifecycle from "../src/Lifecycle.ts"
+import * as PostgresClient from "../src/node/PostgresClient.ts"
 import { Checkpoint, Intent, Prior, type Session } from "../src/Session.ts"
 import * as SqlLedger from "../src/SqlLedger.ts"
 import { type Cut, type Proxy, proxied } from "./support/postgresProxy.ts"
@@ -27,11 +28,23 @@ interface World {
   readonly sql: SqlClient.SqlClient
 }
 
+/** How a ledger gets its connections, all of which see one schema. */
+type Connect = (url: string, search_path: string) => Layer.Layer<SqlClient.SqlClient, unknown>
+
+const plainly: Connect = (url, search_path) =>
+  PgClient.layer({ url: Redacted.make(url), maxConnections: 4, startupParameters: { search_path } })
+
+/** As the program does it, only that it listens less long. */
+const impatiently: Connect = (url, search_path) => {
+  const own = new URL(url)
+  own.searchParams.set("options", `-c search_path=${search_path}`)
+  return PostgresClient.layer(own.href, { silence: Duration.millis(500) })
+}
+
 /** A fresh ledger. */
-const world: Effect.Effect<World, unknown, Scope.Scope> = Effect.gen(function* () {
+const worldBy = Effect.fnUntraced(function* (connect: Connect): Effect.fn.Return<World, unknown, Scope.Scope> {
   const search_path = `t${randomUUID().replaceAll("-", "")}`
-  const client = (url: string) =>
-    Layer.fresh(PgClient.layer({ url: Redacted.make(url), maxConnections: 4, startupParameters: { search_path } }))
+  const client = (url: string) => Layer.fresh(connect(url, search_path))
   const sql = yield* Effect.flatMap(Layer.build(client(server)), (context) =>
     Effect.provide(SqlClient.SqlClient, context)
   )
@@ -46,6 +59,8 @@ const world: Effect.Effect<World, unknown, Scope.Scope> = Effect.gen(function* (
   const proxy = yield* proxied(server)
   return { proxy, sql, store: yield* ledger(proxy.url), other: yield* ledger(server) }
 })
+
+const world = worldBy(plainly)
 
 const tables = ["sessions", "operations", "events", "intents", "orphans", "checkpoints", "ports"]
 
@@ -141,9 +156,9 @@ const writes: Readonly<Record<string, (world: World) => Effect.Effect<Effect.Eff
 }
 
 /** The same write in a world that is left alone, and in one whose wire is cut. */
-const compared = Effect.fnUntraced(function* (write: keyof typeof writes, cut: Cut) {
+const compared = Effect.fnUntraced(function* (write: keyof typeof writes, cut: Cut, connect = plainly) {
   const run = Effect.fnUntraced(function* (prepare: (world: World) => void) {
-    const here = yield* world
+    const here = yield* worldBy(connect)
     const act = yield* writes[write]!(here)
     prepare(here)
     const answer = yield* Effect.exit(act)
@@ -209,6 +224,39 @@ describe.skipIf(server === "")("a PostgreSQL whose connection is cut", () => {
       })
     )
   }
+
+  for (const write of ["acquire of a free session", "commit that releases"]) {
+    it.effect(`I-20 has done a ${write} once when its last word fell into silence`, () =>
+      compared(write, { statement: /^COMMIT/, at: "silence" }, impatiently)
+    )
+  }
+
+  for (const [write, statement] of [
+    ["commit", /INTO events/],
+    ["renew", /claim_renewed_at/]
+  ] as const) {
+    it.effect(`I-20 has done a ${write} once when the connection fell silent in the middle of it`, () =>
+      compared(write, { statement, at: "silence" }, impatiently)
+    )
+  }
+
+  it.effect("does not wait for ever for a server of which nothing is heard, and says what it does not know", () =>
+    Effect.gen(function* () {
+      const { proxy, store } = yield* worldBy(impatiently)
+      yield* halting(store)
+      proxy.arm({ statement: /^COMMIT/, at: "silence" })
+      proxy.onCut(() => proxy.mute(true))
+      const change = { events: [{ type: "noted", data: {} }] }
+      const failed = yield* through(Effect.flip(store.commit({ ...held, change })))
+      if (failed._tag !== "SandboxError") return assert.fail(failed._tag)
+      assert.deepInclude(failed, { code: "ERR_LEDGER_IO", retryable: true })
+      assert.deepStrictEqual(failed.details, { ledger: "test", operation: "commit", outcome: "unknown" })
+      const read = yield* through(Effect.flip(store.session(id)))
+      assert.strictEqual(read.code, "ERR_LEDGER_IO")
+      proxy.mute(false)
+      assert.strictEqual(Option.getOrThrow(yield* store.session(id)).claim?.token, held.token)
+    })
+  )
 
   it.live("is found to have done a release although somebody has claimed and written since", () =>
     Effect.gen(function* () {

@@ -1,6 +1,5 @@
 /** Breaks of the ledger where its answers may be lost, and of the export lock in it. */
-const writes = "packages/core/src/SqlLedger/writes.ts"
-const transactions = "packages/core/src/SqlLedger/transactions.ts"
+const ledger = "packages/core/src/SqlLedger"
 // `postgres`: the break is seen on a server only
 const lost = { project: "core", file: "packages/core/test/SqlLedger.lost.test.ts", postgres: true }
 const contention = { project: "system", file: "test/postgresContention.test.ts", postgres: true }
@@ -10,7 +9,7 @@ export const breaks = [
   {
     invariant: "60",
     why: "a renewal extends the claim and forgets the export lock",
-    file: writes,
+    file: `${ledger}/claims.ts`,
     edits: [
       ["...(claim.exporting === undefined ? {} : { export_lock: lockOf(claim, claim.operationId, now) })", "...{}"]
     ],
@@ -20,8 +19,8 @@ export const breaks = [
   {
     invariant: "66",
     why: "the claim is taken whatever the export lock has become",
-    file: writes,
-    edits: [["sql`COALESCE(export_lock, '') = ${Rows.exportLock(observed.exportLock) ?? \"\"}`,", ""]],
+    file: `${ledger}/claims.ts`,
+    edits: [["sql`COALESCE(export_lock, '') = ${Rows.exportLock(lock) ?? \"\"}`,", ""]],
     tests: both,
     only: "I-66 an export lock that was renewed"
   },
@@ -36,7 +35,7 @@ export const breaks = [
   {
     invariant: "77",
     why: "no name is held",
-    file: writes,
+    file: `${ledger}/reserve.ts`,
     edits: [["reserved_name: session.name,", "reserved_name: null,"]],
     tests: contention,
     only: "I-77 that want one of four names"
@@ -44,7 +43,7 @@ export const breaks = [
   {
     invariant: "20",
     why: "a write whose answer was lost is taken for one that was not done",
-    file: transactions,
+    file: `${ledger}/transactions.ts`,
     edits: [["return did ? Effect.succeed(value) : otherwise", "return did ? otherwise : otherwise"]],
     tests: lost,
     only: "I-20 has done a commit once when the answer of its last word was lost"
@@ -52,7 +51,7 @@ export const breaks = [
   {
     invariant: "20",
     why: "whether a write was done is asked without waiting for it",
-    file: writes,
+    file: `${ledger}/database.ts`,
     edits: [["pg: () => sql` FOR UPDATE`", "pg: () => sql``"]],
     tests: lost,
     only: "I-20 has done a commit once when its last word arrives"
@@ -60,7 +59,7 @@ export const breaks = [
   {
     invariant: "79",
     why: "everybody is given the first slot",
-    file: writes,
+    file: `${ledger}/placement.ts`,
     edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
     tests: contention,
     only: "I-79 are given as many slots"

@@ -1,11 +1,10 @@
 /** Stands in for `@org/sandbox-core/node` in the CLI under test: the same services, with points, and in more of a hurry. */
 import { CheckpointStore } from "@org/sandbox-core/CheckpointStore"
-import * as Claim from "@org/sandbox-core/Claim"
 import { Ledger } from "@org/sandbox-core/Ledger"
 import * as Real from "@org/sandbox-core/node"
-import { CallPolicy } from "@org/sandbox-core/Provisioners"
-import { Duration, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { type ChildProcess, ChildProcessSpawner } from "effect/process"
+import { hurried } from "./hurried.ts"
 import { around } from "./points.ts"
 
 export * from "@org/sandbox-core/node"
@@ -61,23 +60,6 @@ const named = (command: ChildProcess.Command): string => {
   const verb = command.args.map(String).find((arg) => /^[a-z][a-z-]*$/.test(arg))
   return `${command.command.split("/").at(-1)}${verb === undefined ? "" : ` ${verb}`}`
 }
-
-const { look, provision, stop, workspace } = CallPolicy.defaultValue()
-const soon = { base: Duration.millis(50), cap: Duration.millis(100) }
-
-const hurried = Layer.mergeAll(
-  Layer.succeed(CallPolicy)({
-    provision: { ...provision, ...soon },
-    stop: { ...stop, ...soon },
-    look: { ...look, ...soon },
-    workspace: { ...workspace, ...soon }
-  }),
-  Layer.succeed(Claim.Timings)({
-    ...Claim.Timings.defaultValue(),
-    lease: Duration.seconds(3),
-    renewal: Duration.seconds(1)
-  })
-)
 
 export const layer: typeof Real.layer = (options) =>
   Layer.mergeAll(ledger, store, spawner, hurried).pipe(Layer.provideMerge(Real.layer(options)))

@@ -78,7 +78,11 @@ export const Service = Schema.Struct({
     "How to see that it works: a path to GET, or a map with one of http, tcp and command"
   ),
   primary: key(Schema.Boolean, false, "Its URL is the session's; the first service with a port is, when none says so"),
-  password_env: maybe(Variable, "A variable that carries a password made for the session")
+  password_env: maybe(Variable, "A variable that carries a password made for the session"),
+  completes: maybe(
+    Text,
+    "What says that the work is done: exit, that the service has ended with 0; or a path below the checkout, that this file was written"
+  )
 })
 
 export const Inherit = Schema.Struct({

@@ -41,7 +41,10 @@ const service = (from: Configuration["services"][number]): ServiceOptions => {
     primary: from.primary,
     ...(health === undefined ? {} : { health }),
     ...(from.cwd === undefined ? {} : { cwd: from.cwd }),
-    ...(from.password_env === undefined ? {} : { passwordEnv: from.password_env })
+    ...(from.password_env === undefined ? {} : { passwordEnv: from.password_env }),
+    ...(from.completes === undefined
+      ? {}
+      : { completes: from.completes === "exit" ? from.completes : { file: from.completes } })
   }
 }
 

@@ -23,6 +23,9 @@ export const checkPaths = Effect.fnUntraced(function* (
     ),
     ...services.flatMap(({ cwd }, index) =>
       cwd === undefined ? [] : [[["services", index, "cwd"], cwd, "checkout"] as const]
+    ),
+    ...services.flatMap(({ completes }, index) =>
+      completes === undefined ? [] : [[["services", index, "completes"], completes, "checkout"] as const]
     )
   ]
   const flaws: Array<Flaw> = []

@@ -138,9 +138,12 @@ const says = (command: CommandLine): boolean =>
 
 const serviceRules = (service: Configuration["services"][number], at: Path): Findings => {
   const { problem, warning, ...findings } = collect()
-  const { command, cwd, health, port } = service
+  const { command, completes, cwd, health, port } = service
   if (!says(command)) problem([...at, "command"], "is empty, and cannot run")
   if (cwd !== undefined && leaves(cwd)) problem([...at, "cwd"], "must be a path below the checkout")
+  if (completes !== undefined && leaves(completes)) {
+    problem([...at, "completes"], "must be exit, or the path of a file below the checkout")
+  }
   if (service.primary && port === undefined) problem([...at, "primary"], "needs the service to have a port")
   if (port === undefined && service.port_env !== undefined)
     problem([...at, "port_env"], "needs the service to have a port")

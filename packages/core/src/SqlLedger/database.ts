@@ -21,6 +21,9 @@ export const make = Effect.fnUntraced(function* (where: string) {
         isSqlError(error) ? classify(where, operation, error) : (error as Exclude<E, SqlError.SqlError>)
       )
 
+  /** Locks what it reads, and so waits for a transaction that is still under way with it. */
+  const forUpdate = sql.onDialectOrElse({ pg: () => sql` FOR UPDATE`, orElse: () => sql`` })
+
   const { patiently, transact } = Transactions.make({ sql, where })
 
   /** What changes nothing, or nothing more when it is done again: repeated until a server that went away is back. */
@@ -51,7 +54,7 @@ export const make = Effect.fnUntraced(function* (where: string) {
       (rows) => first(rows, Rows.toOperation)
     )
 
-  return { where, sql, failure, repeatable, transact, all, first, session, request }
+  return { where, sql, forUpdate, failure, repeatable, transact, all, first, session, request }
 })
 
 export const isUniqueViolation = (error: unknown): error is SqlError.SqlError =>

@@ -37,6 +37,9 @@ export const isPassing = (error: unknown): error is SqlError.SqlError =>
     error.reason._tag === "DeadlockError" ||
     error.reason._tag === "SerializationError")
 
+/** Whether the database itself has waited before it gave up. */
+export const isPatient = (error: SqlError.SqlError): boolean => waiting.includes(error.reason._tag)
+
 const nativeCode = (error: SqlError.SqlError): number | undefined => {
   const cause: unknown = error.reason.cause
   const code = typeof cause === "object" && cause !== null && "errcode" in cause ? cause.errcode : undefined
@@ -80,7 +83,8 @@ export const classify = (
   if (code === sqlite.corrupt || code === sqlite.notADatabase || postgres.damaged.includes(serverCode(error))) {
     return corrupt(where, problem)
   }
-  if (code === sqlite.busy || code === sqlite.locked || waiting.includes(error.reason._tag)) {
+  // a lock that stays taken while it is asked what became of a write leaves that open, which says more
+  if (outcome !== "unknown" && (code === sqlite.busy || code === sqlite.locked || isPatient(error))) {
     return SandboxError.make("ERR_LOCK_TIMEOUT", {
       message: `the ledger ${where} stayed busy: another process has been writing to it for too long`,
       nextStep: "try again; if it keeps happening, look for a process that holds the ledger open",

@@ -8,7 +8,16 @@ import * as Rows from "./rows.ts"
 
 type Reads = Pick<
   Ledger["Service"],
-  "session" | "sessions" | "history" | "request" | "checkpoint" | "openIntents" | "openOrphans" | "ports"
+  | "shared"
+  | "check"
+  | "session"
+  | "sessions"
+  | "history"
+  | "request"
+  | "checkpoint"
+  | "openIntents"
+  | "openOrphans"
+  | "ports"
 >
 
 export const make = (db: Database): Reads => {
@@ -60,7 +69,22 @@ export const make = (db: Database): Reads => {
     }
   })
 
+  const checkpoint = Effect.fnUntraced(function* (id: string) {
+    const exact = yield* sql<Rows.Row>`SELECT * FROM checkpoints WHERE id = ${id}`
+    if (exact.length > 0) return yield* db.first(exact, Rows.toCheckpoint)
+    // a prefix that two have is nobody's
+    const begun = yield* sql<Rows.Row>`SELECT * FROM checkpoints WHERE substr(id, 1, ${id.length}) = ${id} LIMIT 2`
+    return yield* db.first(begun.length === 1 ? begun : [], Rows.toCheckpoint)
+  })
+
+  const isShared = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+  const check = sql<{ readonly quick_check: unknown }>`PRAGMA quick_check(20)`.pipe(
+    Effect.map((rows) => rows.map((row) => String(row.quick_check)).filter((said) => said !== "ok"))
+  )
+
   return {
+    shared: isShared,
+    check: isShared ? Effect.succeed([]) : repeatable("check")(check),
     session: (id) => repeatable("session")(db.session(id)),
     sessions: (query) =>
       sql<Rows.Row>`SELECT * FROM sessions WHERE ${matches(query)} ORDER BY created_at DESC, id DESC`.pipe(
@@ -73,13 +97,7 @@ export const make = (db: Database): Reads => {
       ),
     history: (sessionId) => repeatable("history")(history(sessionId)),
     request: (key) => repeatable("request")(db.request(key)),
-    checkpoint: (id) =>
-      sql<Rows.Row>`SELECT * FROM checkpoints WHERE substr(id, 1, ${id.length}) = ${id} LIMIT 2`.pipe(
-        // a prefix that two have is nobody's; a whole id is its own, whatever goes on from it
-        Effect.map((rows) => (rows.length === 1 ? rows : rows.filter((row) => row["id"] === id))),
-        Effect.flatMap((rows) => db.first(rows, Rows.toCheckpoint)),
-        repeatable("checkpoint")
-      ),
+    checkpoint: (id) => repeatable("checkpoint")(checkpoint(id)),
     openIntents: sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toIntent)),
       repeatable("openIntents")

@@ -138,6 +138,9 @@ export const exportLock = (lock: Pick<ExportLock, "operationId" | "branch" | "le
     ? null
     : JSON.stringify({ operationId: lock.operationId, branch: lock.branch, leaseUntil: lock.leaseUntil })
 
+/** What the column of every export lock of this operation starts with. */
+export const exportLockOf = (operationId: string): string => `{"operationId":${JSON.stringify(operationId)},`
+
 const patchColumns: { readonly [K in keyof Required<SessionPatch>]?: (value: unknown) => unknown } = {
   spec: text,
   instance: text,

@@ -9,7 +9,7 @@ import type { SqlClient, SqlError } from "effect/sql"
 import { InTransaction } from "../Ledger.ts"
 import type { SandboxError } from "../SandboxError.ts"
 import * as Time from "../Time.ts"
-import { classify, isPassing, isSqlError } from "./errors.ts"
+import { classify, isPassing, isPatient, isSqlError } from "./errors.ts"
 
 /** How long a server is waited for that cannot be reached or has no time: as long as for a file that is busy. */
 const patience = Duration.seconds(10)
@@ -29,7 +29,9 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
       if (exit._tag === "Success") return exit.value
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
       const waited = (yield* Time.millis) - since
-      if (!remote || !isPassing(error) || waited >= Duration.toMillis(patience)) return yield* exit
+      if (!remote || !isPassing(error)) return yield* exit
+      // one that said nothing has used the patience up, and is still asked once more by another connection
+      if (attempt > 0 && waited >= Duration.toMillis(patience)) return yield* exit
     }
   })
 
@@ -85,7 +87,7 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
       )
       return patiently(orElse(again)).pipe(
         Effect.mapError((error) =>
-          isSqlError(error) && (unknown || (remote && isPassing(error)))
+          isSqlError(error) && (unknown || (remote && (isPassing(error) || isPatient(error))))
             ? classify(where, operation, error, unknown ? "unknown" : "not_applied")
             : error
         ),

@@ -21,6 +21,8 @@ import * as checkouts from "./checkout.ts"
 export interface ApplyOptions {
   /** Absolute path of a checkout on this host. */
   readonly directory: string
+  /** The path of the user's repository that the checkout is of; none where it is a clone of its own. */
+  readonly repository?: string | undefined
   /** The `Work` document. */
   readonly document: StoredObject
   /** Reads an object anew; fails when it is not what its digest says. */
@@ -79,7 +81,7 @@ const restore: (
   const { exclude, fallbackBranch, include, object, work } = options
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const checkout = yield* checkouts.open(options.directory)
+  const checkout = yield* checkouts.open(options.directory, options.repository)
   const staging = path.join(checkout.directory, checkouts.staging)
   yield* fs.remove(staging, { recursive: true, force: true })
   yield* history.unpack(checkout, work, object)

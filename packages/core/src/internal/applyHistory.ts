@@ -3,8 +3,9 @@ import { Effect, FileSystem, Path, Stream } from "effect"
 import * as SandboxError from "../SandboxError.ts"
 import { type Checkout as Captured, operationDirectories, operationFiles } from "../Work.ts"
 import { blobs, types } from "./blobs.ts"
-import { headOf, ownStash, refsBelow, stashesOf } from "./captureHistory.ts"
+import { headOf, ownBranches, ownStash, refsBelow, stashesOf } from "./captureHistory.ts"
 import { bytes, type Checkout, text } from "./checkout.ts"
+import { restoredMessage } from "./restoredBranches.ts"
 import { feed } from "./tar.ts"
 
 /** Reads an object of the checkpoint; what it gives is what the digest says, or it fails. */
@@ -60,11 +61,11 @@ const graft = Effect.fnUntraced(function* (checkout: Checkout, shallow: Readonly
 })
 
 const update = (checkout: Checkout, ...args: ReadonlyArray<string>) =>
-  bytes(checkout, ["update-ref", "--create-reflog", "-m", "sandbox: restored", ...args], { env: committer })
+  bytes(checkout, ["update-ref", "--create-reflog", "-m", restoredMessage, ...args], { env: committer })
 
 const attach = (checkout: Checkout, branch: string) =>
   Effect.as(
-    bytes(checkout, ["symbolic-ref", "-m", "sandbox: restored", "HEAD", `refs/heads/${branch}`], { env: committer }),
+    bytes(checkout, ["symbolic-ref", "-m", restoredMessage, "HEAD", `refs/heads/${branch}`], { env: committer }),
     branch
   )
 
@@ -169,8 +170,6 @@ export const restoreRefs = Effect.fnUntraced(function* (checkout: Checkout, work
     warnings.push(`${entries.length} stash entries are kept below ${ownStash}: \`git stash apply ${first.name}\``)
   }
 })
-
-const ownBranches = "refs/worktree/sandbox-heads"
 
 /** Makes git believe that what had begun has begun, and nothing else. */
 export const restoreOperation = Effect.fnUntraced(function* (checkout: Checkout, work: Captured, object: ReadObject) {

@@ -16,6 +16,8 @@ import * as checkouts from "./checkout.ts"
 export interface CaptureOptions {
   /** Absolute path of a checkout on this host: of a linked worktree or of a clone. */
   readonly directory: string
+  /** The path of the user's repository that the checkout is of; none where it is a clone of its own. */
+  readonly repository?: string | undefined
   /** A commit that whoever restores is known to have. */
   readonly base: string | null
   /** Patterns as in `.gitignore`: ignored files that are taken along. */
@@ -117,13 +119,13 @@ const read: (take: Take, warnings: Array<string>) => Effect.Effect<Work.Checkout
   Effect.fnUntraced(function* (take, warnings) {
     const { exclude, include, prefix, put, putFile } = take
     const path = yield* Path.Path
-    const checkout = yield* checkouts.open(take.directory)
+    const checkout = yield* checkouts.open(take.directory, take.repository)
     const { branch, head } = yield* history.headOf(checkout)
     const entries = yield* index.list(checkout)
     const staged = yield* index.changes(checkout, head, entries)
     const operation = yield* history.operationOf(checkout)
     const stashes = yield* history.stashesOf(checkout)
-    const refs = checkout.linked ? [] : yield* history.refsBelow(checkout, "refs/heads", "refs/tags")
+    const refs = yield* history.refsOf(checkout)
     const seen = yield* scan(checkout, { entries, include, exclude })
     warnings.push(...seen.warnings.map((warning) => `${prefix}${warning}`))
 

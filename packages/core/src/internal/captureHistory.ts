@@ -6,6 +6,9 @@ import { bytes, type Checkout, lines, stream, text } from "./checkout.ts"
 
 type Ref = Captured["refs"][number]
 
+/** Where branches are kept that came into a linked worktree from a clone. */
+export const ownBranches = "refs/worktree/sandbox-heads"
+
 /** Where stash entries are kept that came into a linked worktree: there, refs below this name are its own. */
 export const ownStash = "refs/worktree/sandbox-stash"
 
@@ -24,6 +27,13 @@ export const refsBelow = Effect.fnUntraced(function* (checkout: Checkout, ...bel
     const space = line.indexOf(" ")
     return { oid: line.slice(0, space), name: line.slice(space + 1) }
   })
+})
+
+/** Branches and tags: all of a clone, and of a linked worktree those that came with restored work, by their own names. */
+export const refsOf = Effect.fnUntraced(function* (checkout: Checkout) {
+  if (!checkout.linked) return yield* refsBelow(checkout, "refs/heads", "refs/tags")
+  const kept = yield* refsBelow(checkout, ownBranches)
+  return kept.map(({ name, oid }): Ref => ({ oid, name: `refs/heads${name.slice(ownBranches.length)}` }))
 })
 
 /** The entries of the stash, the newest first. */

@@ -14,7 +14,7 @@ export interface Checkout {
   readonly gitDir: string
   /** The directory of the repository, which a linked worktree shares. */
   readonly commonDir: string
-  /** It is a linked worktree: branches, tags and stash belong to somebody else's repository. */
+  /** It is a worktree of somebody else's repository, to whom branches, tags and stash belong. */
   readonly linked: boolean
   readonly objectFormat: "sha1" | "sha256"
   /** Commits whose parents the repository does not have. */
@@ -60,8 +60,11 @@ const variables = (settings: ReadonlyArray<readonly [string, string]>): Record<s
   )
 })
 
-/** Opens the checkout whose top is this directory. Fails with `ERR_CHECKPOINT_FAILED` where there is none. */
-export const open = Effect.fnUntraced(function* (wanted: string) {
+/**
+ * Opens the checkout whose top is this directory. `repository`: the path of a repository that is the user's, whatever of it is
+ * the checkout. Fails with `ERR_CHECKPOINT_FAILED` where there is none.
+ */
+export const open = Effect.fnUntraced(function* (wanted: string, repository?: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const directory = yield* fs.realPath(wanted)
@@ -71,10 +74,10 @@ export const open = Effect.fnUntraced(function* (wanted: string) {
   const found = yield* Git.output(["rev-parse", "--path-format=absolute", ...asked], { cwd: directory, env: outside })
   const [gitDir = "", commonDir = "", top, format, ...rest] = found.trimEnd().split("\n")
   if (top !== directory || rest.length > 0) return yield* notOne(wanted)
-  const repository = { GIT_DIR: gitDir, GIT_WORK_TREE: directory }
+  const place = { GIT_DIR: gitDir, GIT_WORK_TREE: directory }
   const named = yield* Git.run(["config", "-z", "--get-regexp", "^(filter\\..*|core\\.autocrlf$)"], {
     cwd: directory,
-    env: repository
+    env: place
   })
   const settings = named.stdout.split("\0").map((line) => line.split("\n") as [string, ...Array<string>])
   const filters = new Set(settings.map(([key]) => /^filter\.(.*)\.[^.]*$/s.exec(key)?.[1] ?? ""))
@@ -91,12 +94,12 @@ export const open = Effect.fnUntraced(function* (wanted: string) {
     directory,
     gitDir,
     commonDir,
-    linked: gitDir !== commonDir,
+    linked: gitDir !== commonDir || directory === repository,
     objectFormat: format === "sha256" ? "sha256" : "sha1",
     shallow: shallow.split("\n").filter((line) => line !== ""),
     converts: autocrlf !== undefined && !["false", "0", "no", "off", ""].includes(autocrlf.toLowerCase()),
     env: {
-      ...repository,
+      ...place,
       ...variables([...pins, ...unfiltered]),
       GIT_NO_REPLACE_OBJECTS: "1",
       GIT_NO_LAZY_FETCH: "1",

@@ -74,7 +74,8 @@ export const write = Effect.fnUntraced(function* (backend: Backend, ref: Instanc
   return yield* file(variablesFile, environment.variables)
 })
 
-const variablesFile = "env"
+/** Below `$SANDBOX_RUN_DIR`; written whenever a session is brought up. */
+export const variablesFile = "env"
 const secretsFile = "secrets"
 
 const separator = "\u0001sandbox\u0001"

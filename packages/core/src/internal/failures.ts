@@ -108,9 +108,10 @@ export const refuseDuringExport = Effect.fnUntraced(function* (
 ) {
   const lock = session.exportLock
   if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return
-  const dead = session.claim?.operationId === lock.operationId && (yield* liveness(session.claim)) === "stale"
-  // `gc` takes the dead claim away, and leaves the lock to its lease
-  if ((kind === "export" || kind === "gc") && dead) return
+  const stale = (yield* liveness(session.claim)) === "stale"
+  if (kind === "export" && stale && session.claim?.operationId === lock.operationId) return
+  // `gc` takes a dead claim away, whoever had it last, and leaves the lock to its lease
+  if (kind === "gc" && stale) return
   return yield* SandboxError.make("ERR_EXPORT_IN_PROGRESS", {
     message: `${session.name} is being exported to ${lock.branch}`,
     nextStep: "wait until the export has finished and try again",

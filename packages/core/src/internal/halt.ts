@@ -11,7 +11,7 @@ import * as box from "./box.ts"
 import { read as readEnvironment } from "./environment.ts"
 import { recorded } from "./failures.ts"
 import * as hooks from "./hooks.ts"
-import { save, stage } from "./save.ts"
+import { save, stage, unstage } from "./save.ts"
 
 /** Where a claim to halt a session enters, by what an inherited crash left. */
 export const entrance = (row: Session, prior: Prior | null): State => {
@@ -97,7 +97,8 @@ const lookFor = Effect.fnUntraced(function* (
 /** Whether the box is gone altogether once it is halted. */
 const halt = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
   const before = yield* backend.inspect(ref)
-  if (before._tag === "stopped") return false
+  // where halting ends the box, one that is still there was not halted to the end
+  if (before._tag === "stopped" && !backend.haltIsTerminal) return false
   if (before._tag === "gone") return true
   yield* backend.stop(ref)
   const after = yield* backend.inspect(ref)
@@ -119,9 +120,9 @@ const cannotSee = (provider: string, why: string) =>
     details: { provider, operation: "inspect", reason: "Unreachable", outcome: "unknown" }
   })
 
-/** Saves the record: ends in `stopped`, with the checkpoint in the same commit. `last` is added to that commit. */
+/** Saves the record and the work: ends in `stopped`, with the checkpoint in the same commit. `change` is what is left to commit. */
 export const persist = Effect.fnUntraced(function* (held: Held) {
-  const checkpoint = yield* held.phase("save", save(held))
+  const { checkpoint, staged } = yield* held.phase("save", save(held))
   const row = yield* held.row
   const key = row.instance?.key ?? intentKey(row.id, row.generation)
   yield* hooks.warned(held, hooks.onHost(held, "postDown", key))
@@ -130,7 +131,11 @@ export const persist = Effect.fnUntraced(function* (held: Held) {
     set: { persistedAt: checkpoint.persistedAt, lastError: null },
     checkpoint
   }
-  return { checkpoint, change }
+  if (staged === undefined) return { checkpoint, change }
+  // until it is recorded that the work is saved, what was put aside may be all there is of it
+  yield* held.commit(change)
+  yield* unstage(staged)
+  return { checkpoint, change: {} satisfies Change }
 })
 
 /** The truth after a halt that failed or was interrupted. */

@@ -8,6 +8,7 @@ import type { Session } from "../Session.ts"
 import { apply } from "./apply.ts"
 import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { tidy } from "./restoredBranches.ts"
 import { visible } from "./visible.ts"
 
 /** The branch that is used where the asked one may not be moved. */
@@ -31,6 +32,7 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
   const store = yield* CheckpointStore
   const applied = yield* apply({
     directory: options.directory,
+    repository: options.repository,
     document: work.document,
     object: (digest) => store.object(checkpointId, digest),
     fallbackBranch: fallbackBranch(row)
@@ -49,6 +51,8 @@ export const restoreInto = Effect.fnUntraced(function* (held: Held, backend: Bac
     ...(branch === null ? {} : { set: { workBranch: branch } }),
     events: [{ type: "restored", data: { checkpoint: checkpointId } }]
   })
+  // those that earlier restores have made
+  yield* tidy(yield* held.row)
 })
 
 const withoutWork = (id: string) =>

@@ -47,11 +47,14 @@ export const save = Effect.fnUntraced(function* (held: Held) {
     source
   }).pipe(Effect.mapError(rejected))
   yield* Effect.forEach(saved.warnings, held.warn)
-  if (source?._tag === "staged" && source.id !== saved.checkpoint.id) {
-    yield* (yield* CheckpointStore).remove(source.id)
-  }
-  return saved.checkpoint
+  return { checkpoint: saved.checkpoint, staged: source?._tag === "staged" ? source.id : undefined }
 })
+
+/** Lets go of what was put aside, once what was saved of it is committed. What stays is found by `gc`. */
+export const unstage = (id: string) =>
+  Effect.flatMap(CheckpointStore, (store) => store.remove(id)).pipe(
+    Effect.catch((error) => Effect.logWarning(`checkpoint ${id} is not needed any more, and stays`, error))
+  )
 
 /** A save that could not be made is one thing, whatever kept it from being made. */
 const rejected = (error: SandboxError.SandboxError) =>
@@ -82,7 +85,13 @@ export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) 
   if (Setup.keeping(session.setup).checkpoint === "manual") return
   const { events } = yield* (yield* Ledger).history(session.id)
   const entry = events.findLast(entered("stopping"))
-  const options = yield* visible(session, backend)
+  const options = yield* visible(session, backend).pipe(
+    // a box that is gone was halted by an attempt that died, and has been put aside by that
+    Effect.catchIf(
+      (error) => error.details?.["reason"] === "NotFound",
+      () => Effect.undefined
+    )
+  )
   if (entry === undefined || options === undefined) return
   const { warnings } = yield* publish({
     session,

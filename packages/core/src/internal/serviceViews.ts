@@ -5,6 +5,7 @@ import type { Backend } from "../Provisioners.ts"
 import type { ServiceView } from "../Results.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
+import { hasDone } from "./completion.ts"
 import * as environment from "./environment.ts"
 import { isHealthy, ofBox } from "./services.ts"
 import * as supervisor from "./supervisor.ts"
@@ -48,7 +49,8 @@ export const seen = Effect.fnUntraced(function* (backend: Backend, ref: Instance
     const wrongOwner = listener !== undefined && !(yield* isOurs(listener.pid))
     const runs = status?._tag === "running"
     const works =
-      runs && !wrongOwner && (service.health === undefined || (yield* isHealthy(place, service, service.health)))
+      hasDone(service, status) ||
+      (runs && !wrongOwner && (service.health === undefined || (yield* isHealthy(place, service, service.health))))
     const shown: ServiceView = {
       ...view,
       url: view.port === null ? null : yield* Effect.orElseSucceed(backend.endpoint(ref, view.port), () => null),

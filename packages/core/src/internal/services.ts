@@ -8,6 +8,7 @@ import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
+import { hasDone } from "./completion.ts"
 import { all, type Environment, ofService } from "./environment.ts"
 import { argv } from "./hooks.ts"
 import * as inBox from "./inBox.ts"
@@ -76,6 +77,7 @@ const works = Effect.fnUntraced(function* (place: Place, service: Setup.Service)
   while (true) {
     const now = yield* Clock.currentTimeMillis
     const seen = (yield* supervisor.status(place.backend, place.ref, [service.name])).get(service.name)
+    if (hasDone(service, seen)) return
     if (seen?._tag !== "running") return yield* ended(place, service, seen)
     const healthy =
       service.health === undefined

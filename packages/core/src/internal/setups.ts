@@ -1,5 +1,6 @@
 /** The setup of a new session: what was configured, with what was asked for on top, checked before anything is done. */
 import { Effect, Schema } from "effect"
+import { leaves } from "../Configuration/rules.ts"
 import * as Dotenv from "../Dotenv.ts"
 import type { UpOptions } from "../Options.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -65,7 +66,7 @@ const serviceName = /^[a-z0-9][a-z0-9_-]{0,62}$/
 
 const checkServices = Effect.fnUntraced(function* (services: ReadonlyArray<Setup.Service>) {
   const seen = new Set<string>()
-  for (const { command, health, name, ports } of services) {
+  for (const { command, completes, health, name, ports } of services) {
     if (!serviceName.test(name)) {
       return yield* invalid(
         "services",
@@ -77,6 +78,13 @@ const checkServices = Effect.fnUntraced(function* (services: ReadonlyArray<Setup
     seen.add(name)
     if (command.length === 0 || command[0] === "") {
       return yield* invalid("services", `the service ${name} has no command`, "say what to run")
+    }
+    if (typeof completes === "object" && (completes.file === "" || leaves(completes.file))) {
+      return yield* invalid(
+        "services",
+        `the file by which ${name} completes the session is not below the checkout`,
+        "name one relative to the checkout"
+      )
     }
     if (ports.length === 0 && (health?.kind === "http" || health?.kind === "tcp")) {
       return yield* invalid(

@@ -7,6 +7,7 @@ import * as Time from "../Time.ts"
 import * as box from "./box.ts"
 import { unserved } from "./halt.ts"
 import * as hooks from "./hooks.ts"
+import { tidy } from "./restoredBranches.ts"
 
 /** The row of a session that is no more, but for its last error. */
 export const removed = (destroyedAt: number) => ({
@@ -33,6 +34,7 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
       Effect.andThen(target.ref === null ? Effect.void : backend.detach(target.ref), backend.destroy(target))
     )
   }
+  yield* tidy(row)
   const now = yield* Time.millis
   const change: Change = {
     move: yield* held.move("destroyed"),

@@ -3,6 +3,8 @@ import { Effect } from "effect"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
+import * as Setup from "../Setup.ts"
+import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { holds } from "./saved.ts"
 import { visible } from "./visible.ts"
@@ -44,12 +46,29 @@ export const nothingUnsaved = Effect.fnUntraced(function* (
     ),
     Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
   )
-  if (!seen.present || (seen.dirtyFiles === 0 && seen.unpublishedCommits === 0)) return
+  const isClean = seen.dirtyFiles === 0 && seen.unpublishedCommits === 0
+  if (!seen.present || (isClean && !(yield* hasNamed(session, backend)))) return
   if (yield* isSaved(session, backend)) return
   return yield* unconfirmed(
-    `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
+    isClean
+      ? "ignored files that durability.include names are nowhere else"
+      : `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
   )
 })
+
+/** Whether there are files that git ignores, and that the session takes along by name. A worktree of the user's own keeps its. */
+const hasNamed = Effect.fnUntraced(
+  function* (session: Session, backend: Backend) {
+    const { include } = Setup.keeping(session.setup)
+    if (include.length === 0 || session.setup?.reuseWorktree === true) return false
+    const options = yield* visible(session, backend)
+    if (options === undefined) return false
+    const named = yield* fingerprint(options)
+    return named.fingerprint !== (yield* fingerprint({ ...options, include: [] })).fingerprint
+  },
+  // whatever keeps it from being seen, there may be some
+  Effect.orElseSucceed(() => true)
+)
 
 /** Whether the newest checkpoint with work has exactly what the checkout holds now, and is whole. */
 const isSaved = Effect.fnUntraced(

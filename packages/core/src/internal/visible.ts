@@ -1,6 +1,7 @@
 /** The checkout of a session, where it can be seen from this host. */
 import { Effect } from "effect"
 import type { Backend } from "../Provisioners.ts"
+import * as Repository from "../Repository.ts"
 import type { Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
 import type { CaptureOptions } from "./capture.ts"
@@ -8,6 +9,7 @@ import type { CaptureOptions } from "./capture.ts"
 /** How the work in a directory is captured for a session. */
 export const captured = (session: Session, directory: string): CaptureOptions => ({
   directory,
+  repository: Repository.fromLocation(session.repository)._tag === "path" ? session.repository : undefined,
   base: session.commit,
   include: Setup.keeping(session.setup).include,
   // the host's own files, which a session is given and does not own

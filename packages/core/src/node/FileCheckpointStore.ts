@@ -4,18 +4,18 @@
  * Any number of processes may use one directory, on a file system that several hosts share too. What a checkpoint has in
  * common with others is a hard link; where there are none, it is a copy.
  */
-import { readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs"
+import { lstatSync, readdirSync, readFileSync, renameSync, unlinkSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Layer, Option, Stream } from "effect"
 import { CheckpointStore } from "../CheckpointStore.ts"
-import { Host } from "../Host.ts"
+import { type Holder, Host } from "../Host.ts"
 import * as SandboxError from "../SandboxError.ts"
-import { attempting, ifPresent, sync } from "./FileCheckpointStore/disk.ts"
+import { attempting, ifPresent, linkAt, makeDirectory, sync } from "./FileCheckpointStore/disk.ts"
 import * as draft from "./FileCheckpointStore/draft.ts"
-import { isId, type Layout, layout, manifestOf, nameOf } from "./FileCheckpointStore/layout.ts"
+import { bodyName, isId, type Layout, layout, manifestOf, nameOf } from "./FileCheckpointStore/layout.ts"
 import { object } from "./FileCheckpointStore/objects.ts"
 import { removeBody } from "./FileCheckpointStore/removal.ts"
-import { sweep } from "./FileCheckpointStore/sweep.ts"
+import { leftovers, sweep } from "./FileCheckpointStore/sweep.ts"
 
 /** Every id becomes a file's name. */
 const checked = (id: string) =>
@@ -52,20 +52,27 @@ export const layer = (directory: string): Layer.Layer<CheckpointStore, never, Ho
         list: now(() => (ifPresent(() => readdirSync(at.published)) ?? []).filter(isId).toSorted()),
         remove: Effect.fnUntraced(function* (id) {
           yield* checked(id)
-          const target = yield* now(() => unpublish(at, id))
-          if (target !== undefined) yield* removeBody(at, nameOf(target))
+          const name = yield* now(() => unpublish(at, host.self, id))
+          if (name !== undefined) yield* removeBody(at, name)
         }),
+        leftovers: leftovers(at, host),
         sweep: sweep(at, host)
       }
     })
   )
 
 /** From now on there is no such checkpoint; what it consisted of is still there. */
-const unpublish = (at: Layout, id: string): string | undefined => {
+const unpublish = (at: Layout, self: Holder, id: string): string | undefined => {
   const link = join(at.published, id)
-  const target = ifPresent(() => readlinkSync(link))
-  if (target === undefined) return undefined
-  ifPresent(() => unlinkSync(link))
+  const target = linkAt(link)
+  if (target !== undefined) ifPresent(() => unlinkSync(link))
+  else if (ifPresent(() => lstatSync(link)) === undefined) return undefined
+  const name = target === undefined ? bodyName(id, self) : nameOf(target)
+  if (target === undefined) {
+    // a copy that was put back stands there itself
+    makeDirectory(at.bodies)
+    renameSync(link, join(at.bodies, name))
+  }
   sync(at.published)
-  return target
+  return name
 }

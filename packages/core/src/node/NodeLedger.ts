@@ -1,7 +1,7 @@
 /** Where the ledger is: an SQLite file on this machine, or a PostgreSQL server that a team shares. */
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
-import { Duration, Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Host } from "../Host.ts"
 import type { Ids } from "../Ids.ts"
@@ -117,23 +117,13 @@ const io = <A>(file: string, f: () => A) =>
 /** The largest difference between our clock and the server's with which leases still mean what they say. */
 const maxClockSkew = Duration.seconds(5)
 
-/** What the server ends by itself: nobody waits for ever for a program that was stopped or cut off in a transaction. */
-const limits = { lock_timeout: "10s", idle_in_transaction_session_timeout: "30s" }
-
 const layerPostgres = (url: string): Layer.Layer<Ledger, SandboxError.SandboxError, Ids> => {
   const where = withoutPassword(url)
   // the driver is loaded only where a team shares a ledger
   const client = Layer.unwrap(
     Effect.map(
-      Effect.promise(() => import("@effect/sql-pg/PgClient")),
-      (PgClient) =>
-        PgClient.layer({
-          url: Redacted.make(url),
-          applicationName: "sandbox",
-          connectTimeout: "10 seconds",
-          keepAlive: "10 seconds",
-          startupParameters: limits
-        })
+      Effect.promise(() => import("./PostgresClient.ts")),
+      (PostgresClient) => PostgresClient.layer(url)
     )
   )
   const checked = Layer.effectDiscard(

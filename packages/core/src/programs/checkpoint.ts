@@ -3,8 +3,10 @@ import { Effect } from "effect"
 import { CheckpointStore } from "../CheckpointStore.ts"
 import * as Claim from "../Claim.ts"
 import * as checkpoints from "../internal/checkpoints.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
+import { hasCheckout } from "../internal/revival.ts"
 import * as save from "../internal/save.ts"
 import * as sessions from "../internal/sessions.ts"
 import { Ledger } from "../Ledger.ts"
@@ -15,6 +17,7 @@ import type {
   RemoveCheckpointOptions,
   VerifyCheckpointOptions
 } from "../Options.ts"
+import { Provisioners } from "../Provisioners.ts"
 import type {
   CheckpointResult,
   CheckpointsResult,
@@ -23,7 +26,7 @@ import type {
   VerifyCheckpointResult
 } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import type { Checkpoint } from "../Session.ts"
+import type { Checkpoint, Session } from "../Session.ts"
 import * as View from "../View.ts"
 
 /** States in which there can be a checkout that nobody is changing but its user. */
@@ -41,6 +44,7 @@ export const checkpoint = Effect.fn("checkpoint")(function* (options: Checkpoint
   if (before._tag === "succeeded") {
     return { ...(before.operation.result as unknown as CheckpointResult), replayed: true as const }
   }
+  yield* refuseElsewhere(session)
   return yield* Claim.withClaim(
     { session, kind: "checkpoint", operation: before.operation, from: quiet },
     {
@@ -116,10 +120,14 @@ const look = (checkpoint: Checkpoint) =>
     )
   )
 
+const isSeen = Effect.fnUntraced(function* (session: Session) {
+  return yield* hasCheckout(session, yield* (yield* Provisioners).get(session.provider))
+})
+
 /**
  * Removes a checkpoint.
  *
- * Fails with `ERR_DATA_LOSS_UNCONFIRMED` for the newest one with work of a session that has no box: it may be the only copy.
+ * Fails with `ERR_DATA_LOSS_UNCONFIRMED` for the newest one with work of a session that has no checkout: it may be the only copy.
  */
 export const removeCheckpoint = Effect.fn("removeCheckpoint")(function* (options: RemoveCheckpointOptions) {
   const session = yield* sessions.find(options.session)
@@ -130,10 +138,11 @@ export const removeCheckpoint = Effect.fn("removeCheckpoint")(function* (options
   }
   const { id } = yield* checkpoints.find(session, options.checkpoint)
   const { last, withWork } = yield* checkpoints.newest(session)
-  const needed = session.instance === null && session.state !== "destroyed" ? withWork?.id : undefined
+  const isOnly = session.state !== "destroyed" && (session.instance === null || !(yield* isSeen(session)))
+  const needed = isOnly ? withWork?.id : undefined
   if ((id === needed || id === session.restoreFrom) && options.confirmDataLoss !== true) {
     return yield* SandboxError.make("ERR_DATA_LOSS_UNCONFIRMED", {
-      message: `${session.name} has no box, and ${id} has its work`,
+      message: `${session.name} has no checkout, and ${id} has its work`,
       nextStep: `bring it back with \`sandbox resume ${session.id}\`, or give the work up with \`sandbox checkpoint rm ${session.id} ${id} --confirm-data-loss\``,
       sessionId: session.id,
       state: session.state,

@@ -7,6 +7,7 @@ import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import { checkpointNow } from "../internal/save.ts"
 import * as sessions from "../internal/sessions.ts"
+import type { OperationRequest } from "../Ledger.ts"
 import type { CompleteOptions } from "../Options.ts"
 import type { CompleteResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -45,7 +46,7 @@ export const complete = Effect.fn("complete")(function* (options: CompleteOption
   const done =
     session.state === "completed" && session.claim === null && !isOverridden(session, options) && saved !== undefined
       ? already(session, saved)
-      : yield* work(session, options, before.operation)
+      : yield* finish(session, before.operation, options)
   const teardown = yield* autoTeardown.after(session.id)
   const result: CompleteResult = {
     ...done,
@@ -63,7 +64,7 @@ const savedSince = Effect.fnUntraced(function* (session: Session) {
   return Setup.keeping(session.setup).checkpoint === "manual" ? null : undefined
 })
 
-const isOverridden = (session: Session, { autoTeardown }: CompleteOptions): boolean =>
+const isOverridden = (session: Session, { autoTeardown }: Pick<CompleteOptions, "autoTeardown">): boolean =>
   autoTeardown !== undefined && Setup.keeping(session.setup).autoTeardown !== autoTeardown
 
 const already = (session: Session, saved: Checkpoint | null) => ({
@@ -73,10 +74,11 @@ const already = (session: Session, saved: Checkpoint | null) => ({
   warnings: []
 })
 
-const work = Effect.fnUntraced(function* (
+/** Completes and saves under a claim. `signal`: what said that the work is done, where nobody did. */
+export const finish = Effect.fnUntraced(function* (
   session: Session,
-  options: CompleteOptions,
-  operation: Claim.ClaimOptions["operation"]
+  operation: OperationRequest,
+  options: Pick<CompleteOptions, "autoTeardown"> & { readonly signal?: string }
 ) {
   return yield* Claim.withClaim(
     { session, kind: "complete", operation, from: ["ready", "completed"] },
@@ -102,7 +104,9 @@ const work = Effect.fnUntraced(function* (
           set: { completedAt, setup, ...(fresh === undefined ? {} : { persistedAt: fresh.persistedAt }) },
           checkpoint: fresh,
           events: [
-            ...(again ? [] : [{ type: "completed", data: {} }]),
+            ...(again
+              ? []
+              : [{ type: "completed", data: options.signal === undefined ? {} : { signal: options.signal } }]),
             ...(fresh === undefined
               ? []
               : [{ type: "checkpoint", data: { checkpoint: fresh.id, digest: fresh.digest } }])

@@ -6,6 +6,7 @@ import * as box from "../internal/box.ts"
 import * as checkpoints from "../internal/checkpoints.ts"
 import { refuseDuringExport } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
@@ -47,6 +48,7 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
     return yield* refused("ERR_DATA_LOSS_UNCONFIRMED", session, noPersist ? "--no-persist" : "--forget")
   }
   if (decision._tag === "refuse" && !forget) return yield* refused(decision.code, session, "destroy")
+  if (!forget) yield* refuseElsewhere(session)
   // a session that somebody is moving is refused by the claim, before anything of it is looked at
   const moved = (yield* liveness(session.claim)) === "live"
   const doubt = forget || moved ? undefined : yield* doubtOf(session, force || confirmDataLoss)

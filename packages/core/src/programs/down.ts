@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import * as Claim from "../Claim.ts"
 import * as halting from "../internal/halt.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
@@ -32,6 +33,7 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
   }
   const nothing = nothingToDo(session) && !(deleteWorktree === true && session.state === "stopped")
   if ((yield* liveness(session.claim)) !== "live" && nothing) return yield* already(session)
+  yield* refuseElsewhere(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (options.confirmDataLoss !== true && isLosing(session, backend, deleteWorktree === true)) {
     yield* nothingUnsaved(session, deleteWorktree === true ? "down --delete-worktree" : "down")

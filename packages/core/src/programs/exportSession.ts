@@ -8,6 +8,7 @@ import * as pushing from "../internal/exportPush.ts"
 import { from, type Request, readRequest, refuseUnexportable } from "../internal/exportRequest.ts"
 import * as source from "../internal/exportSource.ts"
 import { prepare, type Stage, scratchIn, type Work } from "../internal/exportStage.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
@@ -36,6 +37,7 @@ export const exportSession = Effect.fn("export")(function* (options: ExportOptio
     return { ...result, autoTeardown: yield* autoTeardown.look(before.session), replayed: true as const }
   }
   yield* refuseUnexportable(session)
+  yield* refuseElsewhere(session)
   const result = yield* Claim.withClaim(
     { session, kind: "export", operation: before.operation, from, exporting: request.branch },
     {

@@ -2,13 +2,15 @@
 import { Effect, Exit } from "effect"
 import { recorded } from "../internal/failures.ts"
 import { completed } from "../internal/gc/completed.ts"
+import { signalled } from "../internal/gc/completion.ts"
 import { expired } from "../internal/gc/expiry.ts"
 import type { Finding, Services } from "../internal/gc/finding.ts"
 import * as inventory from "../internal/gc/inventory.ts"
 import { openIntents, openOrphans } from "../internal/gc/leftovers.ts"
 import { lostBoxes } from "../internal/gc/lost.ts"
 import { deadOperations } from "../internal/gc/recover.ts"
-import { expiredRecords, sweep } from "../internal/gc/retention.ts"
+import { expiredRecords } from "../internal/gc/retention.ts"
+import * as stored from "../internal/gc/stored.ts"
 import { Ledger, type UnreadableRow } from "../Ledger.ts"
 import type { GcOptions } from "../Options.ts"
 import { Principal } from "../Principal.ts"
@@ -30,7 +32,6 @@ export const gc = Effect.fn("gc")(function* (options: GcOptions = {}) {
   for (const finding of yield* findings(options, unreadable)) {
     actions.push(options.dryRun === true ? { ...about(finding), outcome: "planned" } : yield* carriedOut(finding))
   }
-  if (options.dryRun !== true && isWanted(options, "retention")) actions.push(...(yield* swept))
   const result: GcResult = { dryRun: options.dryRun === true, actions, warnings: unreadable.map(damaged) }
   return result
 })
@@ -60,7 +61,8 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
     all.push(...leftovers, ...(yield* inventory.strayBoxes(inventories, options, named)))
   }
   if (isWanted(options, "retention")) {
-    const gone = new Set(lost.flatMap(({ session }) => (session === null ? [] : [session.id])))
+    const gone = new Set(lost.flatMap(({ action, session }) => (action === "recover" ? [session!.id] : [])))
+    all.push(...(yield* signalled(living, { asked, gone }, options)))
     const due = yield* completed(living, gone, options)
     // what is destroyed need not be halted first
     const ended = new Set([
@@ -68,6 +70,7 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
       ...due.flatMap(({ action, session }) => (action === "destroy" ? [session!.id] : []))
     ])
     all.push(...due, ...(yield* expired(living, ended, options)), ...(yield* expiredRecords(sessions, options)))
+    all.push(...(yield* stored.leftovers))
   }
   return once([...all, ...inventory.unasked(inventories, mentioned)])
 })
@@ -104,18 +107,4 @@ const carriedOut = Effect.fnUntraced(function* (finding: Finding): Effect.fn.Ret
     outcome: outrun(failure) ? "skipped" : "failed",
     ...(error === null ? {} : { error })
   }
-})
-
-const swept = Effect.gen(function* () {
-  const place = { sessionId: null, name: null, action: "sweep" } as const
-  const exit = yield* Effect.exit(sweep)
-  if (Exit.isSuccess(exit)) {
-    const removed: ReadonlyArray<GcAction> =
-      exit.value === undefined ? [] : [{ ...place, finding: exit.value, outcome: "done" }]
-    return removed
-  }
-  const error = View.error(recorded(SandboxError.fromCause(exit.cause, null)))
-  const finding = "the checkpoint store could not be swept"
-  const failed: GcAction = { ...place, finding, outcome: "failed", ...(error === null ? {} : { error }) }
-  return [failed]
 })

@@ -1,6 +1,7 @@
 /** `restore`: makes a session hold the work of one of its checkpoints. */
 import { Effect } from "effect"
 import * as checkpoints from "../internal/checkpoints.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import type { RestoreOptions } from "../Options.ts"
@@ -30,6 +31,7 @@ export const restore = Effect.fn("restore")(function* (options: RestoreOptions) 
       ? (yield* checkpoints.newest(session)).withWork
       : yield* checkpoints.find(session, reference)
   if (chosen === undefined || chosen.fingerprint === null) return yield* nothing(session, chosen?.id)
+  yield* refuseElsewhere(session)
   yield* checkpoints.verify(chosen)
   const backend = yield* (yield* Provisioners).get(session.provider)
   const { result, saved } = yield* revive(session, backend, before.operation, {

@@ -7,6 +7,7 @@ import { recorded } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
 import * as hooks from "../internal/hooks.ts"
 import { boxLost, gone } from "../internal/lost.ts"
+import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import { restoreUndo } from "../internal/restore.ts"
@@ -46,10 +47,14 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
       state: session.state
     })
   }
+  yield* refuseElsewhere(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (session.state === "ready" && session.claim === null && session.instance !== null) {
     const seen = yield* backend.inspect(session.instance)
-    if (seen._tag === "running" && (yield* services.allRunning(backend, session))) return already(session)
+    const isWhole = Effect.andThen(services.allRunning(backend, session), (all) =>
+      all ? revival.hasCheckout(session, backend) : Effect.succeed(false)
+    )
+    if (seen._tag === "running" && (yield* isWhole)) return already(session)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
   return (yield* revive(session, backend, before.operation, { force: options.force })).result
@@ -75,7 +80,7 @@ export const revive = Effect.fnUntraced(function* (
   // what is asked for was looked at already
   const plan: revival.Plan =
     options.restore === undefined
-      ? yield* revival.plan(session, options.force === true)
+      ? yield* revival.plan(session, backend, options.force === true)
       : { missing: undefined, giveUp: false, warnings: [] }
   return yield* Claim.withClaim(
     {
@@ -88,7 +93,7 @@ export const revive = Effect.fnUntraced(function* (
     {
       verb: options.verb ?? "resume",
       use: (held) => use(held, backend, { found, plan, wanted: options.restore }),
-      settle: (held, failure) => settle(held, backend, failure)
+      settle: (held, failure) => settle(held, backend, { failure, begun: session.restoreFrom })
     }
   )
 })
@@ -211,7 +216,12 @@ const resolved = Effect.fnUntraced(function* (row: Session) {
 })
 
 /** After a failed resume: the state it came from, or `failed` where that would not be true any more. */
-const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, failure: Claim.Failure) {
+const settle = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  backend: Backend,
+  /** `begun`: the checkpoint that the checkout was to be made of before, and that must not be forgotten. */
+  { begun, failure }: { readonly failure: Claim.Failure; readonly begun: string | null }
+) {
   const row = yield* held.row
   const { prior } = held
   if (prior === null) return yield* settleFailedUp(held, failure)
@@ -219,10 +229,11 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   if (row.state !== "provisioning" && row.state !== "syncing") return { set: { lastError } }
   const wasUp = prior.state === "ready" || prior.state === "completed"
   const givenBack = failure.undone.some(({ exit, name }) => name === restoreUndo && Exit.isSuccess(exit))
+  const left = box.isLeft(row, failure.undone)
   const back: SessionPatch = {
     lastError,
     // a checkout that is half restored has to be restored still; a new box starts from nothing again
-    restoreFrom: givenBack || prior.instance === null ? null : row.restoreFrom,
+    restoreFrom: givenBack || (prior.instance === null && !left) ? begun : row.restoreFrom,
     ...(wasUp ? {} : halting.unserved),
     // a session that never was ready holds no name and no slot while it is failed
     ...(row.readyAt === null ? { reservedName: null, slot: null } : {})
@@ -230,7 +241,6 @@ const settle = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, 
   if (prior.instance === null) {
     const touched = failure.undone.some(({ name }) => name === box.destroyUndo)
     if (!touched && row.instance === null) return { move: yield* held.move(prior.state), set: back }
-    const left = box.isLeft(row, failure.undone)
     return {
       move: yield* held.move(left ? "failed" : prior.state),
       set: {

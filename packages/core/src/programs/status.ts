@@ -1,20 +1,22 @@
 /** `status`: one session, as the ledger knows it and, when asked, as its provider sees it now. */
 import { Effect, Result } from "effect"
+import { signalOf } from "../internal/completion.ts"
 import * as serviceViews from "../internal/serviceViews.ts"
 import * as sessions from "../internal/sessions.ts"
 import { Ledger } from "../Ledger.ts"
 import type { StatusOptions } from "../Options.ts"
 import type { Observation } from "../Provisioner.ts"
-import { Provisioners } from "../Provisioners.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
 import type { HealthView, Recovery, ServiceView, StatusResult } from "../Results.ts"
-import type { Session } from "../Session.ts"
+import type { InstanceRef, Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 
 /**
  * `healthy` says whether the session is usable: `ready` or `completed`, and neither its box nor a service seen otherwise.
  *
- * Services are asked with `live`, and then one that is down makes the session degraded.
+ * Services are asked with `live`: then one that is down makes the session degraded, and one that says that the work is done
+ * makes completing it the next step.
  */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const session = yield* Effect.flatMap(sessions.find(options.session), sessions.current)
@@ -24,11 +26,13 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const seen =
     options.live === true
       ? yield* observed(session, up)
-      : { health: view.health, services: serviceViews.recorded(session), warnings: [] }
+      : { health: view.health, services: serviceViews.recorded(session), signal: undefined, warnings: [] }
   const down = seen.services.filter(({ healthy, managed }) => managed && healthy === false).map(({ name }) => name)
   const result: StatusResult = {
     ...view,
-    recovery: view.recovery ?? (down.length === 0 ? null : repair(session, down)),
+    recovery:
+      view.recovery ??
+      (seen.signal !== undefined ? done(session, seen.signal) : down.length > 0 ? repair(session, down) : null),
     health: seen.health,
     healthy: up && seen.health?.status === "healthy",
     services: seen.services,
@@ -43,15 +47,22 @@ const repair = ({ id }: Session, down: ReadonlyArray<string>): Recovery => ({
   reason: `${down.join(", ")} ${down.length === 1 ? "does" : "do"} not work`
 })
 
+const done = ({ id }: Session, signal: string): Recovery => ({
+  command: `sandbox complete ${id}`,
+  reason: `${signal}: its work is done`
+})
+
 interface Seen {
   readonly health: HealthView | null
   readonly services: ReadonlyArray<ServiceView>
+  /** What says that the work of the session is done. */
+  readonly signal: string | undefined
   readonly warnings: ReadonlyArray<string>
 }
 
 const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
   const { instance: ref } = session
-  const nothing: Seen = { health: null, services: serviceViews.recorded(session), warnings: [] }
+  const nothing: Seen = { health: null, services: serviceViews.recorded(session), signal: undefined, warnings: [] }
   if (ref === null) return nothing
   const provisioners = yield* Provisioners
   const looked = yield* provisioners.get(session.provider).pipe(
@@ -61,10 +72,10 @@ const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
   const asked =
     up && looked._tag === "running"
       ? yield* Effect.result(
-          Effect.flatMap(provisioners.get(session.provider), (backend) => serviceViews.seen(backend, ref, session))
+          Effect.flatMap(provisioners.get(session.provider), (backend) => shown(backend, ref, session))
         )
-      : Result.succeed(nothing.services)
-  const services = Result.getOrElse(asked, () => nothing.services)
+      : Result.succeed<Pick<Seen, "services" | "signal">>(nothing)
+  const { services, signal } = Result.getOrElse(asked, () => nothing)
   const works = services.every(({ healthy, managed }) => !managed || healthy !== false)
   const seen: Seen = {
     health: {
@@ -72,10 +83,17 @@ const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
       observedAt: View.iso(yield* Time.millis)
     },
     services,
+    signal,
     warnings: Result.isFailure(asked) ? [`the services could not be looked at: ${asked.failure.message}`] : []
   }
   return seen
 })
+
+const shown = (backend: Backend, ref: InstanceRef, session: Session) =>
+  Effect.all(
+    { services: serviceViews.seen(backend, ref, session), signal: signalOf(backend, ref, session) },
+    { concurrency: "unbounded" }
+  )
 
 const meaning: { readonly [T in Observation["_tag"]]: HealthView["status"] } = {
   running: "healthy",

@@ -281,7 +281,8 @@ const unknownProvider = (name: string, names: ReadonlyArray<string>) =>
     details: { field: "provider", registered: names }
   })
 
-const validate = Effect.fnUntraced(function* ({ base, branch, fromCheckpoint, name, ttl }: UpOptions) {
+const validate = Effect.fnUntraced(function* (options: UpOptions) {
+  const { base, branch, fromCheckpoint, name, reuseWorktree, ttl } = options
   if (ttl !== undefined && !(ttl > 0 && Number.isSafeInteger(Math.round(ttl)))) {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: `a session cannot live for ${ttl} ms`,
@@ -294,6 +295,13 @@ const validate = Effect.fnUntraced(function* ({ base, branch, fromCheckpoint, na
       message: "a session that starts with the work of a checkpoint starts at its commit, and not at a base",
       nextStep: "leave --base out",
       details: { field: "base" }
+    })
+  }
+  if (fromCheckpoint !== undefined && reuseWorktree === true) {
+    return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
+      message: "the work of a checkpoint would take the place of what a worktree of yours holds",
+      nextStep: "leave --reuse-worktree out, so that the session gets a checkout of its own",
+      details: { field: "reuse_worktree" }
     })
   }
   const problems = [

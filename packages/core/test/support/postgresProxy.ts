@@ -9,8 +9,9 @@ export interface Cut {
    * - `request`: the server never hears it
    * - `answer`: the server has done it, and nobody is told
    * - `late`: nobody is told, and the server hears it only when `deliver` says so
+   * - `silence`: the server never hears it, neither end is told, and nothing passes any more
    */
-  readonly at: "request" | "answer" | "late"
+  readonly at: "request" | "answer" | "late" | "silence"
 }
 
 export interface Proxy {
@@ -23,6 +24,8 @@ export interface Proxy {
   readonly cutAll: () => void
   /** Lets nobody connect, or everybody again. */
   readonly refuse: (refused: boolean) => void
+  /** Lets nothing pass, on connections that there are and that are made, or everything on those made from now on. */
+  readonly mute: (muted: boolean) => void
   /** What was held back reaches the server. */
   readonly deliver: () => void
   /** What happens with the next cut, before anybody is told. */
@@ -67,6 +70,7 @@ export const proxied = (target: string) =>
       const open = new Set<Socket>()
       let armed: Cut | undefined
       let refused = false
+      let muted = false
       let cuts = 0
       let held: (() => void) | undefined
       let then: () => void = () => {}
@@ -77,10 +81,13 @@ export const proxied = (target: string) =>
           return
         }
         const upstream = tcp(Number(port), hostname)
-        const cut = () => {
+        const met = () => {
           cuts += 1
           then()
           then = () => {}
+        }
+        const cut = () => {
+          met()
           client.destroy()
         }
         for (const [end, other] of [
@@ -92,15 +99,20 @@ export const proxied = (target: string) =>
           end.on("error", () => {})
           end.on("close", () => {
             open.delete(end)
-            // what is held back goes out on a connection of which only the server knows
+            // what is held back goes out on a connection of which only the server knows, as it does of one gone silent
             if (!holding) other.destroy()
           })
         }
         let holding = false
+        let silent = false
         let lost: ((chunk: Buffer) => ReadonlyArray<Message>) | undefined
         const statements = new Map<string, string>()
         const asked = messages((body) => body.readInt32BE(0) !== protocol3)
         client.on("data", (chunk: Buffer) => {
+          if (silent || muted) {
+            silent = holding = true
+            return
+          }
           const executed = asked(chunk).flatMap(({ body, type }) => {
             const [first = "", second = ""] = body.toString("latin1").split("\0", 2)
             if (type === "P") statements.set(first, second)
@@ -112,11 +124,15 @@ export const proxied = (target: string) =>
             holding = true
             held = () => upstream.write(chunk)
           }
-          if (due === "answer") lost = messages()
+          if (due === "silence") {
+            silent = holding = true
+            met()
+          } else if (due === "answer") lost = messages()
           else if (due !== undefined) cut()
           if (due === undefined || due === "answer") upstream.write(chunk)
         })
         upstream.on("data", (chunk: Buffer) => {
+          if (silent || muted) return
           if (lost === undefined) client.write(chunk)
           // the server is ready for the next: it has done this one
           else if (lost(chunk).some(({ type }) => type === "Z")) cut()
@@ -137,6 +153,9 @@ export const proxied = (target: string) =>
             cutAll: () => open.forEach((socket) => socket.destroy()),
             refuse: (value) => {
               refused = value
+            },
+            mute: (value) => {
+              muted = value
             },
             deliver: () => {
               held?.()

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { Effect, Layer, Option, Result, Stream } from "effect"
-import { CheckpointStore, type Draft, type StoredObject } from "../../src/CheckpointStore.ts"
+import { CheckpointStore, type Draft, type StoredObject, type Swept } from "../../src/CheckpointStore.ts"
 import { Hasher } from "../../src/Hasher.ts"
 import { Holder, Host } from "../../src/Host.ts"
 import * as Ids from "../../src/Ids.ts"
@@ -52,11 +52,22 @@ interface Stored {
   readonly objects: ReadonlyMap<string, Uint8Array>
 }
 
-/** A checkpoint store in memory; `spoil` changes what is given back, `lose` takes a checkpoint away. */
+/** A checkpoint store in memory, and the means to spoil it. */
 export const makeStore = () => {
   const published = new Map<string, Stored>()
   const log: Array<string> = []
   let spoil: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes
+  let left: Swept = { drafts: 0, bytes: 0 }
+  const refused = new Set<string>()
+  /** What a store says whose disk cannot be reached. */
+  const unless = <A>(operation: string, effect: Effect.Effect<A>) =>
+    Effect.suspend(() =>
+      refused.has(operation)
+        ? Effect.fail(
+            SandboxError.make("ERR_PERSIST_FAILED", { message: "the store cannot be read", nextStep: "try again" })
+          )
+        : effect
+    )
   const draft = (id: string): Draft => {
     const objects = new Map<string, Uint8Array>()
     const keep = (bytes: Uint8Array): StoredObject => {
@@ -99,9 +110,24 @@ export const makeStore = () => {
             : Effect.fail(invalid(id, digest, "damaged"))
         })
       ),
-    list: Effect.sync(() => [...published.keys()]),
-    remove: (id) => Effect.sync(() => void published.delete(id)),
-    sweep: Effect.succeed({ drafts: 0, bytes: 0 })
+    list: unless(
+      "list",
+      Effect.sync(() => [...published.keys()])
+    ),
+    remove: (id) =>
+      unless(
+        "remove",
+        Effect.sync(() => void published.delete(id))
+      ),
+    leftovers: unless(
+      "leftovers",
+      Effect.sync(() => left)
+    ),
+    sweep: Effect.sync(() => {
+      const swept = left
+      left = { drafts: 0, bytes: 0 }
+      return swept
+    })
   })
   return {
     layer,
@@ -121,6 +147,15 @@ export const makeStore = () => {
     log,
     spoilWith: (f: (bytes: Uint8Array) => Uint8Array) => {
       spoil = f
+    },
+    /** From now on these operations fail. */
+    refuse: (...operations: ReadonlyArray<"list" | "remove" | "leftovers">) => {
+      refused.clear()
+      for (const operation of operations) refused.add(operation)
+    },
+    /** What dead writers are to have left. */
+    leave: (swept: Swept) => {
+      left = swept
     },
     /** Takes a checkpoint away behind everybody's back. */
     lose: (id: string) => published.delete(id)

@@ -4,7 +4,7 @@ import type { CheckpointStore } from "../../CheckpointStore.ts"
 import * as Claim from "../../Claim.ts"
 import type { GitServices } from "../../Git.ts"
 import type { Hasher } from "../../Hasher.ts"
-import type { Host } from "../../Host.ts"
+import type { Directories, Host } from "../../Host.ts"
 import { Ids } from "../../Ids.ts"
 import { type Change, Ledger, type OperationRequest } from "../../Ledger.ts"
 import * as Lifecycle from "../../Lifecycle.ts"
@@ -23,6 +23,7 @@ import * as ready from "../ready.ts"
 export type Services =
   | Ledger
   | Host
+  | Directories
   | Processes
   | Ports
   | Path.Path

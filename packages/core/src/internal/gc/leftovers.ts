@@ -126,7 +126,7 @@ const resolved = Effect.fnUntraced(function* (held: Held, orphan: Orphan) {
 })
 
 /** Whether a box exists: by its reference where that was learned, because another one may have been made for its key. */
-const presence = Effect.fnUntraced(function* (provider: string, target: Target) {
+export const presence = Effect.fnUntraced(function* (provider: string, target: Target) {
   const { ref } = target
   return yield* (yield* Provisioners).get(provider).pipe(
     Effect.flatMap((backend) =>

@@ -1,7 +1,7 @@
 /** Sessions whose operation died: brought on, or back, by what the operation had begun. */
 import { Effect } from "effect"
 import type * as Claim from "../../Claim.ts"
-import type { OperationRequest } from "../../Ledger.ts"
+import { Ledger, type OperationRequest } from "../../Ledger.ts"
 import * as Lifecycle from "../../Lifecycle.ts"
 import { liveness } from "../../Liveness.ts"
 import type { GcOptions } from "../../Options.ts"
@@ -15,7 +15,18 @@ import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
 import { recorded } from "../failures.ts"
 import { unserved } from "../halt.ts"
-import { type Finding, isCurrent, isRecent, report, request, type Services, underClaim } from "./finding.ts"
+import * as hooks from "../hooks.ts"
+import {
+  type Finding,
+  isCurrent,
+  isRecent,
+  report,
+  request,
+  type Services,
+  underClaim,
+  unlessDamaged
+} from "./finding.ts"
+import { presence } from "./leftovers.ts"
 
 /** Sessions whose claim is dead, or that stand in a state that nobody is moving, or that may have left a box. */
 export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArray<Session>, options: GcOptions) {
@@ -27,9 +38,37 @@ export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArr
     if (status === "free" && Lifecycle.isSettled(session.state) && !session.cleanupRequired) continue
     if (!(yield* isCurrent(session))) continue
     const died = session.claim === null ? "" : `${session.claim.kind} died in phase ${session.claim.phase}; `
-    findings.push(yield* recoveryOf(session, `${died}the session is ${session.state}`))
+    const finding = `${died}the session is ${session.state}`
+    findings.push(
+      ...(yield* unlessDamaged(
+        session,
+        Effect.map(seenOf(session, finding), (found) => [found])
+      ))
+    )
   }
   return findings
+})
+
+/** Nothing is begun with boxes that cannot be seen, or not from here: what is half done stays as it is. */
+const seenOf = Effect.fnUntraced(function* (session: Session, finding: string) {
+  const why = touchesBoxes(session) ? yield* whyUnseen(session) : undefined
+  return why === undefined
+    ? yield* recoveryOf(session, finding)
+    : report(session, `${finding}; it is left so, because its box cannot be seen: ${why}`)
+})
+
+const touchesBoxes = ({ cleanupRequired, state }: Session): boolean => !Lifecycle.isSettled(state) || cleanupRequired
+
+/** Where no box is left to look at, the place of the last one is asked. */
+const whyUnseen = Effect.fnUntraced(function* (session: Session) {
+  const { intents } = yield* (yield* Ledger).history(session.id)
+  const left = yield* box.targets(session)
+  const places = left.length > 0 ? left : intents.slice(-1).map((intent) => ({ ...intent, ref: null }))
+  for (const { key, provider, ref, scope } of places) {
+    const seen = yield* presence(provider, { key, ref, scope })
+    if (seen._tag === "unknown") return seen.why
+  }
+  return undefined
 })
 
 const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: string) {
@@ -46,7 +85,8 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
     case "requested":
     case "provisioning":
     case "syncing": {
-      const madeByUp = session.claim === null || session.claim.prior === null
+      // a row that lost its claim tells by itself whether anybody ever had the session
+      const madeByUp = session.claim === null ? session.readyAt === null : session.claim.prior === null
       if (madeByUp) return found("recover", rollBackUp(session, yield* request("gc")))
       const operation = yield* request("resume")
       const backend = Effect.flatMap(Provisioners, (all) => all.get(session.provider))
@@ -76,9 +116,11 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
 const removeBoxes = Effect.fnUntraced(function* (held: Claim.Held) {
   const backends = yield* Provisioners
   const now = yield* Time.millis
-  const targets = yield* box.targets(yield* held.row)
+  const row = yield* held.row
+  const targets = yield* box.targets(row)
   for (const target of targets) {
     const backend = yield* backends.get(target.provider)
+    yield* hooks.endLeftovers(row, target.key)
     yield* held.phase("destroy", backend.destroy(target))
   }
   return targets.flatMap(({ intent }) => box.over(intent, now))

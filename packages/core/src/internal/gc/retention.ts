@@ -1,63 +1,99 @@
-/** What is kept for a time: completed sessions, checkpoints, and the records of sessions that are no more. */
-import { Duration, Effect, Option, Result } from "effect"
+/** What is kept for a time: checkpoints, and the records of sessions that are no more. */
+import { Duration, Effect, Result } from "effect"
 import { CheckpointStore } from "../../CheckpointStore.ts"
 import { Ledger } from "../../Ledger.ts"
-import * as Manifest from "../../Manifest.ts"
+import * as Lifecycle from "../../Lifecycle.ts"
 import type { GcOptions } from "../../Options.ts"
+import { Principal } from "../../Principal.ts"
 import { remove } from "../../programs/destroy.ts"
 import type { SandboxError } from "../../SandboxError.ts"
 import type { Checkpoint, Session } from "../../Session.ts"
 import { Limits } from "../../Settings.ts"
 import * as Time from "../../Time.ts"
-import { count } from "../unsaved.ts"
-import { type Finding, idle, isIdle, isRecent, report, request, unlessDamaged, whileIdle } from "./finding.ts"
+import { type Finding, idle, isIdle, isRecent, request, unlessDamaged, whileIdle } from "./finding.ts"
+import { isTombstone, purge } from "./purge.ts"
+import * as stored from "./stored.ts"
 
 /**
  * Records and checkpoints that have been kept for long enough.
  *
  * A checkpoint goes from the ledger first and from the store after, so that no record ever promises one that is not there;
- * what a crash leaves between the two is in the store alone, and found there.
+ * what a crash leaves between the two is in the store alone, and found there. A record of a session goes last. While the
+ * store cannot be looked through, only what was never in it goes.
  */
 export const expiredRecords = Effect.fnUntraced(function* (sessions: ReadonlyArray<Session>, options: GcOptions) {
   const now = yield* Time.millis
   const limits = yield* Limits
-  const tombstones = now - Duration.toMillis(limits.tombstoneRetention)
-  const checkpoints = now - Duration.toMillis(limits.checkpointRetention)
-  const wanted = new Set(sessions.flatMap(({ restoreFrom }) => (restoreFrom === null ? [] : [restoreFrom])))
-  const stored = yield* storedUnknown
-  const findings: Array<Finding> = [...stored.findings]
+  const before: Before = {
+    tombstones: now - Duration.toMillis(limits.tombstoneRetention),
+    checkpoints: now - Duration.toMillis(limits.checkpointRetention),
+    elsewhere: now - 2 * Duration.toMillis(limits.checkpointRetention),
+    wanted: wantedBy(sessions)
+  }
+  const looked = yield* Effect.result(stored.look)
+  const store = Result.isSuccess(looked) ? looked.success : undefined
+  const findings: Array<Finding> = Result.isSuccess(looked) ? [] : [stored.unreadable(looked.failure.message)]
   for (const session of sessions) {
-    const unnamed = stored.of.get(session.id) ?? []
-    const unknown = isKeepingStaged(session) ? [] : unnamed.filter(({ persistedAt }) => persistedAt <= checkpoints)
-    const isYoung = session.state === "destroyed" && !isTombstone(session, Math.max(tombstones, checkpoints))
+    const unnamed = store?.unnamed.get(session.id) ?? []
+    const unknown = isKeepingStaged(session)
+      ? []
+      : unnamed.filter(({ persistedAt }) => persistedAt <= before.checkpoints)
+    const young = Math.max(before.tombstones, before.checkpoints)
+    const isYoung = session.state === "destroyed" && !isTombstone(session, young)
     if ((isYoung && unknown.length === 0) || isRecent(now, session.updatedAt, options.olderThan)) continue
     if (!(yield* isIdle(session))) continue
-    const counted = { unnamed: unnamed.length, unknown: unknown.map(({ id }) => id) }
-    findings.push(...(yield* unlessDamaged(session, kept(session, counted, { wanted, tombstones, checkpoints }))))
+    const inStore = store && { ids: store.ids, unnamed: unnamed.length, unknown: unknown.map(({ id }) => id) }
+    findings.push(...(yield* unlessDamaged(session, kept(session, inStore, before))))
   }
   return findings
 })
 
+/** Times, in milliseconds since the epoch, before which something must have ended to go now. */
+interface Before {
+  readonly tombstones: number
+  readonly checkpoints: number
+  /** For checkpoints of a shared ledger that this host's store does not have: the host that has them comes first. */
+  readonly elsewhere: number
+  /** Checkpoints that a session is being made of. */
+  readonly wanted: ReadonlySet<string>
+}
+
+/** A session that is no more wants nothing, whatever it was in the middle of. */
+const wantedBy = (sessions: ReadonlyArray<Session>): ReadonlySet<string> =>
+  new Set(
+    sessions.flatMap(({ restoreFrom, state }) => (restoreFrom === null || state === "destroyed" ? [] : [restoreFrom]))
+  )
+
+interface InStore {
+  readonly ids: ReadonlySet<string>
+  /** How many of the session no record names. */
+  readonly unnamed: number
+  /** Those of them that are old enough to go. */
+  readonly unknown: ReadonlyArray<string>
+}
+
 /** What of one session was kept for long enough. */
-const kept = Effect.fnUntraced(function* (
-  session: Session,
-  stored: { readonly unnamed: number; readonly unknown: ReadonlyArray<string> },
-  before: { readonly wanted: ReadonlySet<string>; readonly tombstones: number; readonly checkpoints: number }
-) {
-  const { checkpoints, tombstones, wanted } = before
-  const history = yield* (yield* Ledger).history(session.id)
-  const old = outlived(session, history.checkpoints, checkpoints).filter(({ id }) => !wanted.has(id))
-  const rest = history.checkpoints.length + stored.unnamed - old.length - stored.unknown.length
+const kept = Effect.fnUntraced(function* (session: Session, store: InStore | undefined, before: Before) {
+  const ledger = yield* Ledger
+  const history = yield* ledger.history(session.id)
   const open =
     history.intents.some(({ status }) => status === "open") ||
     history.orphans.some(({ resolvedAt }) => resolvedAt === null)
-  const isOver = isFailedUp(session) && session.updatedAt <= tombstones && !open
-  const isForgotten = isTombstone(session, tombstones) && rest === 0 && !open
+  const isOver = isFailedUp(session) && session.updatedAt <= before.tombstones && !open
+  const cleared = isOver ? [clearing(session)] : []
+  if (store === undefined) return cleared
+  const longOver = ledger.shared ? outlived(session, history.checkpoints, before.elsewhere) : history.checkpoints
+  const old = outlived(session, history.checkpoints, before.checkpoints).filter(
+    (checkpoint) => !before.wanted.has(checkpoint.id) && (store.ids.has(checkpoint.id) || longOver.includes(checkpoint))
+  )
+  const rest = history.checkpoints.length + store.unnamed - old.length - store.unknown.length
+  const isForgotten = isTombstone(session, before.tombstones) && rest === 0 && !open
+  const removed = [...old.map(({ id }) => id), ...store.unknown]
   return [
-    ...old.map(({ id }) => removal(session, id, "it was kept for long enough", isOutlived(id, checkpoints))),
-    ...stored.unknown.map((id) => removal(session, id, "nothing refers to it any more", isUnknown(session.state, id))),
-    ...(isOver ? [clearing(session)] : []),
-    ...(isForgotten ? [purge(session, tombstones)] : [])
+    ...old.map(({ id }) => removal(session, id, "it was kept for long enough", isOutlived(id, before.checkpoints))),
+    ...store.unknown.map((id) => removal(session, id, "nothing refers to it any more", isUnknown(session.state, id))),
+    ...cleared,
+    ...(isForgotten ? [purge(session, before.tombstones, removed)] : [])
   ]
 })
 
@@ -86,7 +122,7 @@ const removal = (
   session: Session,
   id: string,
   why: string,
-  still: (row: Session) => Effect.Effect<boolean, SandboxError, Ledger>
+  still: (row: Session) => Effect.Effect<boolean, SandboxError, Ledger | Principal>
 ): Finding => ({
   session,
   finding: `checkpoint ${id}: ${why}`,
@@ -106,43 +142,27 @@ const removal = (
 const isOutlived = (id: string, before: number) =>
   Effect.fnUntraced(function* (row: Session) {
     const { checkpoints } = yield* (yield* Ledger).history(row.id)
-    return row.restoreFrom !== id && outlived(row, checkpoints, before).some((checkpoint) => checkpoint.id === id)
+    return outlived(row, checkpoints, before).some((checkpoint) => checkpoint.id === id) && !(yield* isWanted(id))
   })
 
 const isUnknown = (state: Session["state"], id: string) =>
   Effect.fnUntraced(function* (row: Session) {
     const { checkpoints } = yield* (yield* Ledger).history(row.id)
-    return row.state === state && row.restoreFrom !== id && checkpoints.every((checkpoint) => checkpoint.id !== id)
+    const isNamed = checkpoints.some((checkpoint) => checkpoint.id === id)
+    return row.state === state && !isNamed && !(yield* isWanted(id))
   })
+
+const living = Lifecycle.states.filter((state) => state !== "destroyed")
+
+/** Whether a session is being made of the checkpoint by now. */
+const isWanted = Effect.fnUntraced(function* (id: string) {
+  const { sessions } = yield* (yield* Ledger).sessions({ owner: yield* Principal, states: living })
+  return wantedBy(sessions).has(id)
+})
 
 /** Whether a save that is still to be made may be made of what is in the store alone. */
 const isKeepingStaged = ({ state }: Session): boolean =>
   state === "persist_failed" || state === "stopped_unpersisted" || state === "failed"
-
-/**
- * Checkpoints of the store that the ledger does not know, by the session they are of. A store may serve several ledgers:
- * what is of a session that this one has never heard of is left alone.
- */
-const storedUnknown = Effect.gen(function* () {
-  const store = yield* CheckpointStore
-  const ledger = yield* Ledger
-  const of = new Map<string, Array<{ readonly id: string; readonly persistedAt: number }>>()
-  const listed = yield* Effect.result(store.list)
-  if (Result.isFailure(listed)) {
-    return { of, findings: [report(null, `the checkpoints cannot be looked through: ${listed.failure.message}`)] }
-  }
-  for (const id of listed.success) {
-    // a record that cannot be read is a record
-    const known = yield* Effect.result(ledger.checkpoint(id))
-    if (Result.isFailure(known) || (Option.isSome(known.success) && known.success.value.id === id)) continue
-    const stored = yield* Effect.orElseSucceed(store.manifest(id), () => Option.none<Uint8Array>())
-    const manifest = Option.flatMap(stored, (bytes) => Option.getSuccess(Manifest.decode(bytes)))
-    if (Option.isNone(manifest)) continue
-    const { persisted_at, session_id } = manifest.value
-    of.set(session_id, [...(of.get(session_id) ?? []), { id, persistedAt: Date.parse(persisted_at) }])
-  }
-  return { of, findings: [] }
-})
 
 /** An `up` that failed and left nothing but its record. */
 const isFailedUp = (session: Session): boolean =>
@@ -159,30 +179,4 @@ const clearing = (session: Session): Finding => ({
     yield* remove(row, yield* request("destroy"), given)
     return "done" as const
   })
-})
-
-const isTombstone = (session: Session, before: number): boolean =>
-  session.state === "destroyed" &&
-  session.destroyedAt !== null &&
-  session.destroyedAt <= before &&
-  session.claim === null &&
-  !session.cleanupRequired
-
-const purge = (session: Session, before: number): Finding => ({
-  session,
-  finding: "it was destroyed long ago: its record is kept no longer",
-  action: "purge",
-  run: Effect.gen(function* () {
-    const row = yield* idle(session.id)
-    if (row === undefined || !isTombstone(row, before)) return "skipped" as const
-    return (yield* (yield* Ledger).purge(row)) ? ("done" as const) : ("skipped" as const)
-  })
-})
-
-/** Removes what dead writers left in the store. What that is can only be told afterwards. */
-export const sweep = Effect.gen(function* () {
-  const { bytes, drafts } = yield* (yield* CheckpointStore).sweep
-  return drafts === 0 && bytes === 0
-    ? undefined
-    : `${count(drafts, "checkpoint")} that dead operations had begun, and ${count(bytes, "byte")} that no checkpoint needs`
 })

@@ -6,6 +6,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readlinkSync,
   readSync,
   unlinkSync,
   writeSync
@@ -65,6 +66,16 @@ export const ifPresent = <A>(f: () => A): A | undefined => {
     return f()
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return undefined
+    throw cause
+  }
+}
+
+/** Where a link leads; none when there is none, or something that is no link. */
+export const linkAt = (path: string): string | undefined => {
+  try {
+    return readlinkSync(path)
+  } catch (cause) {
+    if (["ENOENT", "EINVAL"].includes(codeOf(cause))) return undefined
     throw cause
   }
 }

@@ -1,17 +1,7 @@
 /** A checkpoint that is being written: a body of its own that no name leads to. */
 import { hash } from "node:crypto"
 import type { Stats } from "node:fs"
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readlinkSync,
-  renameSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync
-} from "node:fs"
+import { closeSync, fstatSync, mkdirSync, openSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope, Stream } from "effect"
@@ -99,7 +89,7 @@ export const begin = Effect.fnUntraced(function* (
         const staged = join(at.published, `.${name}`)
         disk.ifPresent(() => unlinkSync(staged))
         symlinkSync(layout.targetOf(name), staged)
-        const before = disk.ifPresent(() => readlinkSync(link))
+        const before = disk.linkAt(link)
         renameSync(staged, link)
         published = true
         disk.sync(at.published)

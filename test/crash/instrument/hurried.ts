@@ -1,0 +1,21 @@
+/** Short leases and short waits, so that a cell takes seconds. */
+import * as Claim from "@org/sandbox-core/Claim"
+import { CallPolicy } from "@org/sandbox-core/Provisioners"
+import { Duration, Layer } from "effect"
+
+const { look, provision, stop, workspace } = CallPolicy.defaultValue()
+const soon = { base: Duration.millis(50), cap: Duration.millis(100) }
+
+export const hurried: Layer.Layer<never> = Layer.mergeAll(
+  Layer.succeed(CallPolicy)({
+    provision: { ...provision, ...soon },
+    stop: { ...stop, ...soon },
+    look: { ...look, ...soon },
+    workspace: { ...workspace, ...soon }
+  }),
+  Layer.succeed(Claim.Timings)({
+    ...Claim.Timings.defaultValue(),
+    lease: Duration.seconds(3),
+    renewal: Duration.seconds(1)
+  })
+)
