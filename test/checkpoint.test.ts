@@ -298,7 +298,8 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
         running.signal("SIGKILL")
         yield* running.ended
         const { recovery, state } = yield* json(w, "status", "app")
-        if (line !== "restore: save") assert.strictEqual(state, "syncing")
+        // a kill that comes too late finds it done
+        if (line === "restore: restore") assert.strictEqual(state, "syncing")
         if (recovery !== null) {
           const done = yield* w.sandbox(...recovery.command.split(" ").slice(1), "--json")
           assert.strictEqual(done.code, 0, `${line}: ${done.stdout}`)

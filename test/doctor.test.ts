@@ -262,6 +262,99 @@ describe.concurrent("doctor", { timeout: 90_000 }, () => {
     })
   )
 
+  it.live("names what dead writers left in the store, which gc sweeps", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      yield* w.sandbox(...up(w))
+      yield* w.sandbox("down", "work")
+      const shard = join(w.state, "checkpoints", "objects", "ab")
+      mkdirSync(shard, { recursive: true })
+      const left = join(shard, "ab".repeat(32))
+      writeFileSync(left, "nobody's")
+      const before = standing(w)
+      const report = yield* examine(w)
+      assert.isTrue(report.healthy)
+      assert.include(wrong(report, "checkpoints").finding, "8 bytes that no checkpoint needs")
+      assert.deepEqual(
+        report.actions.map(({ action, outcome }) => [action, outcome]),
+        [["sweep", "planned"]]
+      )
+      assert.deepEqual(standing(w), before)
+      const swept = yield* w.sandbox("gc")
+      assert.match(swept.stdout, /^- +0 checkpoints .* 8 bytes .* sweep +done$/m)
+      assert.isFalse(existsSync(left))
+      assert.strictEqual((yield* w.sandbox("gc")).stdout, "Nothing to put right.\n")
+      assert.deepEqual((yield* examine(w)).actions, [])
+    })
+  )
+
+  it.live("looks at the checkpoints although there is no ledger, and says that they are nobody's", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      yield* w.sandbox(...up(w))
+      yield* w.sandbox("down", "work")
+      for (const name of readdirSync(w.state)) {
+        if (name.startsWith("ledger.db")) rmSync(join(w.state, name))
+      }
+      const report = yield* examine(w)
+      assert.isTrue(report.healthy)
+      const checkpoints = wrong(report, "checkpoints")
+      assert.include(checkpoints.finding, "1 checkpoint of no ledger")
+      assert.include(checkpoints.next_step, "--ledger")
+      rmSync(join(w.state, "checkpoints"), { recursive: true })
+      writeFileSync(join(w.state, "checkpoints"), "")
+      assert.strictEqual(wrong(yield* examine(w), "checkpoints").status, "problem")
+      assert.deepEqual(
+        readdirSync(w.state).filter((name) => name.startsWith("ledger")),
+        []
+      )
+    })
+  )
+
+  it.live("I-20 names a ledger that can be opened and is damaged inside, and leaves it as it is", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      yield* w.sandbox(...up(w))
+      const [index] = query<{ rootpage: number }>(
+        w.ledger,
+        "SELECT rootpage FROM sqlite_master WHERE name = 'ports_session'"
+      )
+      const content = readFileSync(w.ledger)
+      content[(index!.rootpage - 1) * content.readUInt16BE(16)] = 0
+      writeFileSync(w.ledger, content)
+      assert.strictEqual((yield* w.sandbox("list")).code, 0)
+      const before = standing(w)
+      const report = yield* examine(w)
+      const ledger = wrong(report, "ledger")
+      assert.strictEqual(ledger.status, "problem")
+      assert.include(ledger.next_step, "backup")
+      assert.isFalse(report.diagnoses.some(({ about, status }) => about === "ledger" && status === "ok"))
+      assert.strictEqual(report.diagnoses.find(({ about }) => about === "sessions")?.finding, "1 of 1 need nothing")
+      assert.deepEqual(standing(w), before)
+    })
+  )
+
+  it.live("names a store that cannot be read once, and takes nothing that is in it for lost", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const { session_id } = (yield* w.sandbox(...up(w))).json()
+      yield* w.sandbox("down", "work")
+      rmSync(join(w.state, "checkpoints", "published", readdirSync(join(w.state, "checkpoints", "published"))[0]!))
+      rmSync(join(w.state, "checkpoints", "published"), { recursive: true })
+      writeFileSync(join(w.state, "checkpoints", "published"), "")
+      const report = yield* examine(w)
+      assert.strictEqual(wrong(report, "checkpoints").status, "problem")
+      const session = wrong(report, "session work")
+      assert.strictEqual(session.status, "warning")
+      assert.notInclude(session.next_step, "--force")
+      assert.notInclude(session.finding, session_id)
+      assert.deepEqual(
+        report.actions.map(({ action }) => action),
+        ["report"]
+      )
+    })
+  )
+
   it.live("leaves sessions of somebody else out", () =>
     Effect.gen(function* () {
       const w = yield* world

@@ -147,14 +147,25 @@ export const collected = (w: World): void => {
   demand(hidden.length === 0, "leaked", () => `half a box is left: ${hidden}`)
 }
 
-/** Every piece of work is byte for byte in the checkout of its session, or in a checkpoint of it that restores to it. */
+/** Every piece of work is byte for byte in its session's checkout, in a commit on a branch, or in a checkpoint that restores to it. */
 export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void> => {
   for (const { held, session } of works) {
     const row = rows(w).find(({ id }) => id === session)
     const checkout = row !== undefined && bound(row) ? row.workspace_path : null
     if (checkout !== null && existsSync(checkout) && same(everything(checkout), held)) continue
+    if (published(w, held)) continue
     const tried = await restore(w, session, held)
     demand(tried === undefined, "lost", () => `the work of ${session} (${row?.state}) is nowhere: ${tried}`)
+  }
+}
+
+/** Whether all of it is in a commit that a branch of the user's repository has: `destroy` need not save that. */
+const published = (w: World, { head, status }: Work["held"]): boolean => {
+  if (status !== "") return false
+  try {
+    return w.git("for-each-ref", "--contains", head, "refs/heads") !== ""
+  } catch {
+    return false // a commit that the repository does not have
   }
 }
 

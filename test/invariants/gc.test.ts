@@ -574,6 +574,20 @@ for (const database of databases) {
         })
       )
 
+      run("a record whose checkpoint another host may have waits for that host, and not for ever", (world) =>
+        Effect.gen(function* () {
+          yield* destroyed(world)
+          const [saved] = world.store.ids()
+          world.store.lose(saved!)
+          yield* TestClock.adjust("31 days")
+          const gone = ["remove_checkpoint done", "purge done"]
+          assert.deepStrictEqual(brief(yield* collect(world)), world.ledger.shared ? [] : gone)
+          yield* TestClock.adjust("30 days")
+          assert.deepStrictEqual(brief(yield* collect(world)), world.ledger.shared ? gone : [])
+          assert.deepStrictEqual((yield* world.ledger.sessions({})).sessions, [])
+        })
+      )
+
       run("what dead writers left in the store is swept, and named before", (world) =>
         Effect.gen(function* () {
           assert.deepStrictEqual(brief(yield* collect(world)), [])
@@ -715,12 +729,18 @@ for (const database of databases) {
 
       run("I-41 a dead operation on a box that cannot be seen is left as it is, and reported", (world) =>
         Effect.gen(function* () {
-          const deaths = [
-            ["up", "provider.provision:after", up({ ...upOptions, name: "up" })],
-            ["down", "provider.stop:before", down({ session: "down" })],
-            ["destroy", "provider.destroy:before", destroy({ session: "destroy", force: true })],
-            ["resume", "provider.start:after", resume({ session: "resume" })]
-          ] as const
+          const deaths: ReadonlyArray<{
+            readonly where: string
+            readonly run: (of: World, options: RuntimeOptions) => Effect.Effect<unknown, unknown>
+          }> = [
+            { where: "provider.provision:after", run: (of, o) => up({ ...upOptions, name: "up" }).pipe(as(of, o)) },
+            { where: "provider.stop:before", run: (of, o) => down({ session: "down" }).pipe(as(of, o)) },
+            {
+              where: "provider.destroy:before",
+              run: (of, o) => destroy({ session: "destroy", force: true }).pipe(as(of, o))
+            },
+            { where: "provider.start:after", run: (of, o) => resume({ session: "resume" }).pipe(as(of, o)) }
+          ]
           const prepared = Effect.fnUntraced(function* (of: World) {
             for (const name of ["down", "destroy", "resume"]) yield* up({ ...upOptions, name }).pipe(as(of))
             yield* down({ session: "resume" }).pipe(as(of))
@@ -728,11 +748,11 @@ for (const database of databases) {
           const probe = yield* make(database)
           yield* prepared(probe)
           yield* prepared(world)
-          for (const [at, [, where, operation]] of deaths.entries()) {
+          for (const [at, { run, where }] of deaths.entries()) {
             const whole = new Points()
-            yield* operation.pipe(as(probe, { pid: 20 + at, points: whole }))
+            yield* run(probe, { points: whole })
             const points = new Points({ index: whole.passed.indexOf(where), ending: "kill" })
-            yield* endAt(points, operation.pipe(as(world, { pid: 20 + at, points })))
+            yield* endAt(points, run(world, { pid: 20 + at, points }))
             world.bury(20 + at)
           }
           const before = yield* everything(world.ledger)

@@ -188,19 +188,19 @@ export const bracket = <A, R, E, R2>(
       const row = yield* options.acquire
       const claimed = yield* hold(row, options.claim, { verb: work.verb, inherited: options.inherited ?? false })
       const { held } = claimed
-      const finished = yield* Ref.make(Option.none<A>())
+      const last = yield* Ref.make(Option.none<A>())
+      const finished = yield* Ref.make(false)
       // an interruption that arrives with the last commit comes too late: what is committed is not undone
       const finish = ({ change, result }: Done<A>) =>
-        Effect.uninterruptible(
-          Effect.andThen(
-            held.commit({ ...change, phase: "done", release: true }),
-            Ref.set(finished, Option.some(result))
-          )
+        Ref.set(last, Option.some(result)).pipe(
+          Effect.andThen(held.commit({ ...change, phase: "done", release: true })),
+          Effect.andThen(Ref.set(finished, true)),
+          Effect.uninterruptible
         )
       const attempt = Effect.flatMap(work.use(held), finish)
       const exit = yield* Effect.exit(restore(Effect.raceFirst(attempt, claimed.renewal)))
-      const answer = yield* Ref.get(finished)
-      if (Option.isSome(answer)) return answer.value
+      const answer = yield* Ref.get(last)
+      if (Option.isSome(answer) && ((yield* Ref.get(finished)) || (yield* claimed.succeeded))) return answer.value
       return yield* release(claimed, work, Exit.isFailure(exit) ? exit.cause : Cause.empty)
     })
   )
@@ -210,6 +210,8 @@ interface Claimed {
   readonly renewal: Effect.Effect<never, SandboxError.SandboxError>
   /** Whether the claim is ours still, as far as can be known; extends the lease when it is. */
   readonly confirm: Effect.Effect<"ours" | "lost" | "unknown">
+  /** Whether the last write of a success took effect after all, although the ledger did not say so in time. */
+  readonly succeeded: Effect.Effect<boolean>
   readonly undos: Ref.Ref<ReadonlyArray<Rollback.Undo>>
   readonly lost: Ref.Ref<boolean>
 }
@@ -287,6 +289,13 @@ const hold = Effect.fnUntraced(function* (
     return (yield* Time.millis) < (yield* Ref.get(leaseUntil)) ? ("ours" as const) : ("unknown" as const)
   })
 
+  const succeeded = Effect.gen(function* () {
+    // a renewal waits for the write where that is still under way, and is not possible once the claim was dropped
+    if (!(yield* Ref.get(doubt)) || (yield* confirm) === "ours") return false
+    const { operations } = yield* Effect.timeout(ledger.history(row.id), timings.ledgerWrite)
+    return operations.some(({ id, status }) => id === operationId && status === "succeeded")
+  }).pipe(Effect.tapCause((c) => Effect.sync(() => console.log("DBG", String(c), c))), Effect.orElseSucceed(() => false))
+
   const held: Held = {
     operationId,
     kind: claim.kind,
@@ -319,7 +328,7 @@ const hold = Effect.fnUntraced(function* (
     warnings: Ref.get(warnings)
   }
   const renewal = Effect.forever(Effect.andThen(Effect.sleep(timings.renewal), renewOnce))
-  const claimed: Claimed = { held, renewal, confirm, undos, lost }
+  const claimed: Claimed = { held, renewal, confirm, succeeded, undos, lost }
   return claimed
 })
 

@@ -73,7 +73,8 @@ const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, options:
   return yield* spawner.spawn(
     ChildProcess.make("git", [...(options.cwd === undefined ? [] : ["-C", options.cwd]), ...args], {
       cwd: "/",
-      env: { ...environment, ...credentials, ...options.env },
+      // a program that a checkout's configuration names has no use for the user's token
+      env: { ...environment, ...(options.remote === true ? credentials : { GITHUB_TOKEN: undefined }), ...options.env },
       extendEnv: true,
       stdin: options.stdin ?? "ignore",
       forceKillAfter: "2 seconds"

@@ -95,6 +95,8 @@ export class Exported extends Schema.Class<Exported>("@org/sandbox-core/Exported
   commit: Schema.String,
   /** The repository that was pushed to, or the file or directory that was written. */
   target: Schema.String,
+  /** Whether `commit` was made for the export, of what was not committed. */
+  uncommitted: Schema.optionalKey(Schema.Boolean),
   exportedAt: Schema.Int
 }) {}
 

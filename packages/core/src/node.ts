@@ -52,6 +52,11 @@ export const layerPlatform: Layer.Layer<Platform, SandboxError.SandboxError> = L
   NodeHost.layerHasher
 )
 
+/** Checkpoints below the user's state directory. */
+export const layerCheckpoints: Layer.Layer<CheckpointStore, never, Host | Directories> = Layer.unwrap(
+  Effect.map(Directories, ({ state }) => FileCheckpointStore.layer(join(state, "checkpoints")))
+)
+
 export interface NodeOptions {
   /** A file's path or a `postgres://` URL; `SANDBOX_LEDGER`, or `ledger.db` in the state directory, when absent. */
   readonly ledger?: string | undefined
@@ -78,7 +83,7 @@ export const layer = (
       }
       return Layer.mergeAll(
         NodeLedger.layer(location),
-        FileCheckpointStore.layer(join(state, "checkpoints")),
+        layerCheckpoints,
         Layer.succeed(Principal)(named ?? (yield* Host).user)
       )
     })

@@ -6,7 +6,7 @@ import { Duration, Effect, Fiber, Layer, Option, Redacted, type Scope } from "ef
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { inject } from "vitest"
-import { bracket } from "../src/Claim.ts"
+import { bracket, Timings } from "../src/Claim.ts"
 import { Ledger } from "../src/Ledger.ts"
 import * as Lifecycle from "../src/Lifecycle.ts"
 import * as PostgresClient from "../src/node/PostgresClient.ts"
@@ -34,11 +34,15 @@ type Connect = (url: string, search_path: string) => Layer.Layer<SqlClient.SqlCl
 const plainly: Connect = (url, search_path) =>
   PgClient.layer({ url: Redacted.make(url), maxConnections: 4, startupParameters: { search_path } })
 
-/** As the program does it, only that it listens less long. */
+/** As the program does it, only that less is waited for. */
 const impatiently: Connect = (url, search_path) => {
   const own = new URL(url)
   own.searchParams.set("options", `-c search_path=${search_path}`)
-  return PostgresClient.layer(own.href, { silence: Duration.millis(500) })
+  return PostgresClient.layer(own.href, {
+    abandoned: Duration.millis(300),
+    locked: Duration.millis(800),
+    silent: Duration.millis(1200)
+  })
 }
 
 /** A fresh ledger. */
@@ -321,36 +325,80 @@ describe.skipIf(server === "")("a PostgreSQL whose connection is cut", () => {
     })
   )
 
+  /** A `down` whose last word is lost, and after which nobody can connect for a while; what it would undo. */
+  const doubted = Effect.fnUntraced(function* ({ proxy, store }: World, away: Duration.Input) {
+    const row = yield* ready(store)
+    const undone: Array<string> = []
+    const request = claim(held.token, "down", { prior: priorOf(row) })
+    const work = bracket(
+      {
+        acquire: store.acquire({ observed: row, claim: request, operation: down, force: false }),
+        claim: request,
+        operationId: down.id
+      },
+      {
+        verb: "down",
+        use: (claimed) =>
+          Effect.gen(function* () {
+            yield* claimed.onRollback({ name: "it", run: Effect.sync(() => void undone.push("it")) })
+            proxy.arm({ statement: /^COMMIT/, at: "answer" })
+            proxy.onCut(() => proxy.refuse(true))
+            yield* Effect.forkDetach(
+              Effect.andThen(
+                Effect.sleep(away),
+                Effect.sync(() => proxy.refuse(false))
+              )
+            )
+            return { result: "done", change: { outcome: { status: "succeeded" as const, result: null } } }
+          }),
+        settle: () => Effect.succeed({})
+      }
+    ).pipe(Effect.provideService(Ledger, store))
+    return { work, undone }
+  })
+
   it.effect("has nothing undone by an operation that cannot know whether it has ended well", () =>
     Effect.gen(function* () {
       const here = yield* world
-      const { proxy, store } = here
-      const row = yield* ready(store)
-      const undone: Array<string> = []
-      const request = claim(held.token, "down", { prior: priorOf(row) })
-      const work = bracket(
-        {
-          acquire: store.acquire({ observed: row, claim: request, operation: down, force: false }),
-          claim: request,
-          operationId: down.id
-        },
-        {
-          verb: "down",
-          use: (claimed) =>
-            Effect.gen(function* () {
-              yield* claimed.onRollback({ name: "it", run: Effect.sync(() => void undone.push("it")) })
-              proxy.arm({ statement: /^COMMIT/, at: "answer" })
-              proxy.onCut(() => proxy.refuse(true))
-              return { result: "done", change: { outcome: { status: "succeeded" as const, result: null } } }
-            }),
-          settle: () => Effect.succeed({})
-        }
-      ).pipe(Effect.provideService(Ledger, store))
+      const { undone, work } = yield* doubted(here, "1 hour")
       const failed = yield* through(Effect.flip(work))
       assert.deepInclude(failed, { code: "ERR_RECOVERY_REQUIRED", sessionId: id })
       assert.deepStrictEqual(undone, [])
       const now = Option.getOrThrow(yield* here.other.session(id))
       assert.deepStrictEqual([now.state, now.claim], ["ready", null])
+    })
+  )
+
+  for (const [when, away] of [
+    ["while it is asked for and the claim is renewed", "3 seconds"],
+    ["only after it was given up", "13 seconds"]
+  ] as const) {
+    it.effect(`is told that it has ended well when the server comes back ${when}`, () =>
+      Effect.gen(function* () {
+        const here = yield* world
+        const { undone, work } = yield* doubted(here, away)
+        const timings = { ...(yield* Timings), renewal: Duration.seconds(1) }
+        assert.strictEqual(yield* through(Effect.provideService(work, Timings, timings)), "done")
+        assert.deepStrictEqual(undone, [])
+      })
+    )
+  }
+
+  it.live("does not purge what somebody has claimed between the look and the act", () =>
+    Effect.gen(function* () {
+      const here = yield* world
+      const row = yield* destroyed(here)
+      const history = yield* here.other.history(id)
+      const purging = yield* here.sql.withTransaction(
+        Effect.gen(function* () {
+          yield* here.sql`UPDATE sessions SET version = version + 1, claim_token = 'theirs' WHERE id = ${id}`
+          const fiber = yield* Effect.forkDetach(here.store.purge(row))
+          yield* waits(here)
+          return fiber
+        })
+      )
+      assert.isFalse(yield* Fiber.join(purging))
+      assert.deepStrictEqual(yield* here.other.history(id), history)
     })
   )
 

@@ -100,7 +100,11 @@ const world = (changes: Changes = {}): Effect.Effect<World, never, Scope.Scope> 
       const { files: _, ...bare } = provider
       const sessions = [session(changes.state ?? "ready", changes.instance)]
       const layer = Layer.mergeAll(
-        Layer.mock(Ledger)({ id: "ldg_1", sessions: () => Effect.succeed({ sessions, unreadable: [] }) }),
+        Layer.mock(Ledger)({
+          id: "ldg_1",
+          shared: false,
+          sessions: () => Effect.succeed({ sessions, unreadable: [] })
+        }),
         Provisioners.layer({ memory: Layer.succeed(Provisioner, changes.without === undefined ? provider : bare) }),
         principal("ann"),
         host.layer,

@@ -39,7 +39,7 @@ const examined = Effect.fnUntraced(function* (deep: boolean) {
   const given = { ledger: Option.getOrUndefined(globals.ledger), principal: Option.getOrUndefined(globals.principal) }
   const file = yield* ledgerFile(given.ledger)
   const without = (why: SandboxError.SandboxError | null) =>
-    Effect.provide(doctorWithout(file ?? "the ledger", why), providers)
+    Effect.provide(doctorWithout(file ?? "the ledger", why), Layer.merge(providers, Node.layerCheckpoints))
   const whole = Effect.provide(
     program({ deep }),
     Layer.merge(Layer.provideMerge(providers, Node.layer(given)), settings)

@@ -63,58 +63,59 @@ const check = Effect.fnUntraced(function* (stage: Stage, { commit }: Work, branc
  * Answers whether the directory had exactly them already. Fails with `ERR_EXPORT_FAILED`; a directory that has something
  * else is left alone, unless it is ours.
  */
-export const patches = Effect.fnUntraced(function* (
-  stage: Stage,
-  work: Work,
-  base: string,
-  { directory, ours }: { readonly directory: string; readonly ours: boolean }
-) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const warnings: Array<string> = []
-  const merges = yield* must(stage, ["rev-list", "--count", "--merges", `${base}..${work.commit}`])
-  if (merges !== "0") warnings.push("the work has merges, which patches cannot tell: it is one patch with all of it")
-  const last = merges === "0" ? work.commit : yield* squashed(stage, work, base)
-  yield* fs.makeDirectory(path.dirname(directory), { recursive: true, ...(ours ? { mode: 0o700 } : {}) })
-  const beside = `${directory}.new`
-  yield* fs.remove(beside, { recursive: true, force: true })
-  yield* fs.makeDirectory(beside, { mode: 0o700 })
-  yield* must(stage, [
-    "format-patch",
-    "--quiet",
-    "--binary",
-    "--full-index",
-    "--no-renames",
-    "-o",
-    beside,
-    `${base}..${last}`
-  ])
-  const names = (yield* fs.readDirectory(beside)).toSorted()
-  yield* apply(
-    stage,
-    work,
-    base,
-    names.map((name) => path.join(beside, name))
-  )
-  yield* Effect.forEach([...names.map((name) => path.join(beside, name)), beside], sync, { discard: true })
-  const there = (yield* fs.exists(directory)) ? yield* fs.readDirectory(directory) : undefined
-  if (there !== undefined && there.length > 0) {
-    if (yield* same(beside, directory, names, there)) {
-      yield* fs.remove(beside, { recursive: true, force: true })
-      return { already: true, warnings }
+export const patches = Effect.fnUntraced(
+  function* (
+    stage: Stage,
+    work: Work,
+    base: string,
+    { directory, ours }: { readonly directory: string; readonly ours: boolean }
+  ) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const warnings: Array<string> = []
+    const merges = yield* must(stage, ["rev-list", "--count", "--merges", `${base}..${work.commit}`])
+    if (merges !== "0") warnings.push("the work has merges, which patches cannot tell: it is one patch with all of it")
+    const last = merges === "0" ? work.commit : yield* squashed(stage, work, base)
+    yield* fs.makeDirectory(path.dirname(directory), { recursive: true, ...(ours ? { mode: 0o700 } : {}) })
+    // a name that nobody else has: the directory may be among its user's own
+    const made = yield* fs.makeTempDirectoryScoped({ directory: path.dirname(directory), prefix: ".sandbox-export-" })
+    const beside = path.join(made, "patches")
+    yield* fs.makeDirectory(beside, { mode: 0o700 })
+    yield* must(stage, [
+      "format-patch",
+      "--quiet",
+      "--binary",
+      "--full-index",
+      "--no-renames",
+      "-o",
+      beside,
+      `${base}..${last}`
+    ])
+    const names = (yield* fs.readDirectory(beside)).toSorted()
+    yield* apply(
+      stage,
+      work,
+      base,
+      names.map((name) => path.join(beside, name))
+    )
+    yield* Effect.forEach([...names.map((name) => path.join(beside, name)), beside], sync, { discard: true })
+    const there = (yield* fs.exists(directory)) ? yield* fs.readDirectory(directory) : undefined
+    if (there !== undefined && there.length > 0) {
+      if (yield* same(beside, directory, names, there)) return { already: true, warnings }
+      if (!ours) {
+        return yield* failed(`${directory} has other files in it`, "name a new directory with --output", {
+          field: "output"
+        })
+      }
+      yield* fs.remove(directory, { recursive: true, force: true })
     }
-    if (!ours) {
-      yield* fs.remove(beside, { recursive: true, force: true })
-      return yield* failed(`${directory} has other files in it`, "name a new directory with --output", {
-        field: "output"
-      })
-    }
-    yield* fs.remove(directory, { recursive: true, force: true })
-  }
-  yield* fs.rename(beside, directory)
-  yield* sync(path.dirname(directory))
-  return { already: false, warnings }
-}, unwritable)
+    yield* fs.rename(beside, directory)
+    yield* sync(path.dirname(directory))
+    return { already: false, warnings }
+  },
+  Effect.scoped,
+  unwritable
+)
 
 const same = Effect.fnUntraced(function* (
   a: string,

@@ -71,17 +71,23 @@ export const push = Effect.fnUntraced(function* (stage: Stage, work: Work, optio
   const leased = force || (seen !== undefined && (yield* isOwn(stage, work, options, seen)))
   const lease = leased ? [`--force-with-lease=${ref}:${seen ?? ""}`] : []
   const args = ["push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no", "--no-signed", ...lease]
-  const pushed = yield* Effect.mapError(
+  const other = `export to another branch with \`sandbox export ${session.id} --branch <name>\``
+  const pushed = yield* Effect.catchTag(
     Git.run([...args, "--", session.repository, `${work.commit}:${ref}`], {
       cwd: stage.directory,
       remote: true,
       timeout
     }),
-    fromGit
+    "GitError",
+    (error) =>
+      recoverable(
+        options,
+        `the push to ${branch} of ${session.repository} did not end: ${error.message}`,
+        "run the command again"
+      )
   )
   if (pushed.code === 0) return
   const why = /^!\t[^\t]*\t(.*)$/m.exec(pushed.stdout)?.[1] ?? Git.failure(args, pushed).message
-  const other = `export to another branch with \`sandbox export ${session.id} --branch <name>\``
   const about = { branch, seen: seen ?? null, reason: why }
   if (/non-fast-forward|fetch first|needs force/.test(why)) {
     const message = `the branch ${branch} of ${session.repository} has work that this session has not`
@@ -122,6 +128,8 @@ const isOwn = Effect.fnUntraced(
   function* (stage: Stage, work: Work, { branch, former, session }: Push, seen: string) {
     const last = session.lastExport
     if (last?.to !== "branch" || last.branch !== branch || last.commit !== seen) return false
+    // a commit that somebody made is not ours, whoever pushed it
+    if (last.uncommitted !== true) return false
     const known = (yield* stage.git(["cat-file", "-e", `${seen}^{commit}`])).code === 0
     if (!known && former !== null && (yield* (yield* FileSystem.FileSystem).exists(former))) {
       yield* stage.git(["bundle", "unbundle", former])

@@ -7,6 +7,7 @@
 import { Effect, FileSystem, Path, Stream } from "effect"
 import * as Git from "../Git.ts"
 import * as SandboxError from "../SandboxError.ts"
+import { configured, disarmed } from "./exportConfiguration.ts"
 
 /** A bare repository of this operation alone, which has every object that the checkout has. */
 export interface Stage {
@@ -29,17 +30,10 @@ export interface Work {
   readonly base: string | null
 }
 
-const unconfigured = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" }
+/** How long one command may take that reads or writes all of a large tree. */
+const timeout = "10 minutes"
 
-/** Keys of git's configuration for one command, by the environment. */
-const configured = (values: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
-  Object.fromEntries([
-    ["GIT_CONFIG_COUNT", String(Object.keys(values).length)],
-    ...Object.entries(values).flatMap(([key, value], at) => [
-      [`GIT_CONFIG_KEY_${at}`, key],
-      [`GIT_CONFIG_VALUE_${at}`, value]
-    ])
-  ])
+const unconfigured = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" }
 
 /** An export that could not be made; `nextStep` is the way out where there is one of its own. */
 export const failed = (message: string, nextStep = "correct what is named, and run the command again", details = {}) =>
@@ -84,6 +78,8 @@ export const prepare = Effect.fnUntraced(
     /** Of the checkout. */
     readonly directory: string
     readonly base: string | null
+    /** The session's. */
+    readonly repository: string
     /** Paths of the host's own files, which are not the session's work. */
     readonly exclude: ReadonlyArray<string>
     readonly message: string
@@ -111,16 +107,15 @@ export const prepare = Effect.fnUntraced(
     const staged: Stage = {
       directory: stage,
       scratch,
-      git: (args, env) => Git.run(args, { cwd: stage, env: { ...unconfigured, ...env } })
+      git: (args, env) => Git.run(args, { cwd: stage, env: { ...unconfigured, ...env }, timeout })
     }
     const ownIndex = path.join(scratch, "index")
     if (yield* fs.exists(index)) yield* fs.copyFile(index, ownIndex)
-    const env = {
-      ...own,
-      GIT_INDEX_FILE: ownIndex,
-      GIT_OBJECT_DIRECTORY: path.join(stage, "objects"),
-      ...configured({ "core.fsmonitor": "false", "core.hooksPath": "/dev/null", "core.safecrlf": "false" })
-    }
+    const env = yield* disarmed({
+      directory,
+      repository: options.repository,
+      env: { ...own, GIT_INDEX_FILE: ownIndex, GIT_OBJECT_DIRECTORY: path.join(stage, "objects") }
+    })
     const work = yield* commitOf({ ...options, env })
     const base = options.base === null ? null : yield* mergeBase(staged, options.base, work.commit)
     return { stage: staged, work: { ...work, base } satisfies Work, warnings: yield* unexported(staged, work.commit) }
@@ -141,14 +136,18 @@ const commitOf = Effect.fnUntraced(function* ({
   readonly message: string
 }) {
   const run = (args: ReadonlyArray<string>, options: Pick<Git.GitOptions, "env" | "stdin"> = {}) =>
-    Effect.map(
-      Git.output(args, { ...options, cwd: directory, env: { ...env, ...options.env }, timeout: "10 minutes" }),
-      (text) => text.trim()
+    Effect.map(Git.output(args, { ...options, cwd: directory, env: { ...env, ...options.env }, timeout }), (text) =>
+      text.trim()
     )
-  const head = yield* run(["rev-parse", "--verify", "HEAD^{commit}"])
+  const head = yield* Effect.mapError(run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]), () =>
+    failed(
+      "the branch that is checked out has no commit",
+      "make a first commit in the session, and run the command again"
+    )
+  )
   const left = exclude.map((file) => `:(top,literal)${file}`)
   const known = left.length === 0 ? "" : yield* run(["ls-files", "--stage", "-z", "--", ...left])
-  yield* run(["add", "--all"])
+  yield* Effect.catchTag(run(["add", "--all"]), "GitError", unreadable)
   if (left.length > 0) {
     // `add` fails for what it is told to leave out and would ignore anyway, so they are put back to what they were
     yield* run(["rm", "-r", "-f", "--cached", "--quiet", "--ignore-unmatch", "--", ...left])
@@ -163,6 +162,27 @@ const commitOf = Effect.fnUntraced(function* ({
   const commit = yield* run(["commit-tree", tree, "-p", head, "-m", message], { env: by })
   return { commit, head, uncommitted: true }
 })
+
+/** Why git cannot take what is in the checkout: it says so before its last line. */
+const unreadable = (error: Git.GitError) => {
+  const filter = /clean filter '(.+)' failed/.exec(error.stderr)?.[1]
+  if (filter !== undefined) {
+    return failed(
+      `files need the filter ${filter}, which works only in the session or did not work`,
+      "commit them in the session, or configure the filter for yourself with `git config --global`",
+      { filter }
+    )
+  }
+  const empty = /'(.+)' does not have a commit checked out/.exec(error.stderr)?.[1]
+  if (empty !== undefined) {
+    return failed(
+      `${empty} is a repository inside the checkout without a commit`,
+      `make a commit in it, or remove ${empty}.git`,
+      { path: empty }
+    )
+  }
+  return fromGit(error)
+}
 
 /** Who commits where git knows no user: what it makes up of the host's name may be another one tomorrow. */
 export const nobody = Object.fromEntries(

@@ -11,22 +11,36 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { Duration, type Layer, Redacted } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 
-/** In this order, or a wait for a lock would be taken for a server that is gone. */
-const limits = { idle_in_transaction_session_timeout: "5s", lock_timeout: "8s" }
-const silence = Duration.seconds(12)
+/** Each longer than the one before, or what is over soon would be given up. */
+export interface Limits {
+  /** After which the server ends a transaction that nobody goes on with. */
+  readonly abandoned: Duration.Duration
+  /** After which it refuses who waits for somebody else's lock. */
+  readonly locked: Duration.Duration
+  /** How long a connection may be without a byte in either direction; an idle one is made anew when it is needed. */
+  readonly silent: Duration.Duration
+}
 
-/** `silence` is how long a connection may be without a byte in either direction; an idle one is made anew when it is needed. */
+const usual: Limits = {
+  abandoned: Duration.seconds(5),
+  locked: Duration.seconds(8),
+  silent: Duration.seconds(12)
+}
+
 export const layer = (
   url: string,
-  options: { readonly silence?: Duration.Duration } = {}
+  limits = usual
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
   PgClient.layer({
     url: Redacted.make(url),
     applicationName: "sandbox",
     connectTimeout: "10 seconds",
-    startupParameters: limits,
+    startupParameters: {
+      idle_in_transaction_session_timeout: String(Duration.toMillis(limits.abandoned)),
+      lock_timeout: String(Duration.toMillis(limits.locked))
+    },
     // one that is no URL is refused by the driver, in its words
-    ...(URL.canParse(url) ? { stream: () => open(new URL(url), options.silence ?? silence) } : {})
+    ...(URL.canParse(url) ? { stream: () => open(new URL(url), limits.silent) } : {})
   })
 
 /** Where the driver would connect to, and in its way. */

@@ -4,7 +4,7 @@ import { ok, problem, warning } from "../internal/doctor/diagnosis.ts"
 import * as host from "../internal/doctor/host.ts"
 import { providers, providersAlone } from "../internal/doctor/providers.ts"
 import * as sessionsOf from "../internal/doctor/sessions.ts"
-import { checkpointStore } from "../internal/doctor/store.ts"
+import { checkpointStore, checkpointStoreAlone } from "../internal/doctor/store.ts"
 import { takeInventory } from "../internal/gc/inventory.ts"
 import { count } from "../internal/unsaved.ts"
 import { Ledger, type UnreadableRow } from "../Ledger.ts"
@@ -30,7 +30,7 @@ export const doctor = Effect.fn("doctor")(function* (options: DoctorOptions = {}
     [
       yield* host.git,
       ...(yield* host.stateDirectory),
-      ...sessionsOf.ledgerHealth(ledger.id, sessions.length, unreadable),
+      ...(yield* sessionsOf.ledgerHealth(sessions.length, unreadable)),
       ...(yield* checkpointStore),
       ...(yield* providers(inventories, mentioned)),
       ...(yield* host.mirrors),
@@ -50,7 +50,14 @@ export const doctorWithout = Effect.fn("doctor")(function* (where: string, why: 
       ? ok("ledger", `there is none yet: the first session makes ${where}`)
       : problem("ledger", why.message, why.nextStep)
   return answer(
-    [yield* host.git, ...(yield* host.stateDirectory), ledger, ...(yield* providersAlone), ...(yield* host.mirrors)],
+    [
+      yield* host.git,
+      ...(yield* host.stateDirectory),
+      ledger,
+      ...(yield* checkpointStoreAlone(why === null)),
+      ...(yield* providersAlone),
+      ...(yield* host.mirrors)
+    ],
     []
   )
 })

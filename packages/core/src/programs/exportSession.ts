@@ -84,7 +84,15 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, request: Request) {
     already && last?.to === to && last.branch === branch && last.commit === work.commit && last.target === target
   const exported = same
     ? last
-    : new Exported({ operationId: held.operationId, to, branch, commit: work.commit, target, exportedAt: now })
+    : new Exported({
+        operationId: held.operationId,
+        to,
+        branch,
+        commit: work.commit,
+        target,
+        uncommitted: work.uncommitted,
+        exportedAt: now
+      })
   const result: ExportResult = {
     sessionId: row.id,
     name: row.name,
@@ -116,6 +124,7 @@ const gather = Effect.fnUntraced(function* (held: Claim.Held, request: Request, 
   const { stage, warnings, work } = yield* prepare({
     directory,
     base: row.commit,
+    repository: row.repository,
     exclude: row.setup?.inheritEnv.map(({ file }) => file) ?? [],
     message: request.message,
     scratch

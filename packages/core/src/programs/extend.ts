@@ -4,6 +4,7 @@ import * as Claim from "../Claim.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
+import { isTtl } from "../internal/ttl.ts"
 import { settledStates } from "../Lifecycle.ts"
 import type { ExtendOptions } from "../Options.ts"
 import type { ExtendResult } from "../Results.ts"
@@ -18,7 +19,7 @@ import * as View from "../View.ts"
  */
 export const extend = Effect.fn("extend")(function* (options: ExtendOptions) {
   const { ttl } = options
-  if (ttl !== null && !(ttl > 0 && Number.isSafeInteger(Math.round(ttl)))) {
+  if (ttl !== null && !isTtl(ttl)) {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: `a session cannot live for ${ttl} ms`,
       nextStep: "pass a time such as 8h as --ttl, or --never",

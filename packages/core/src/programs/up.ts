@@ -15,6 +15,7 @@ import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as setups from "../internal/setups.ts"
+import { isTtl } from "../internal/ttl.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
@@ -101,7 +102,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
         repository: source.location,
         branch: Result.getOrElse(chosen, () => null),
         setup,
-        expiresAt: options.ttl === undefined ? null : (yield* Time.millis) + options.ttl
+        expiresAt: options.ttl === undefined ? null : (yield* Time.millis) + Math.round(options.ttl)
       },
       slot: bringUp.slot(backend, setup, scope),
       operation,
@@ -283,7 +284,7 @@ const unknownProvider = (name: string, names: ReadonlyArray<string>) =>
 
 const validate = Effect.fnUntraced(function* (options: UpOptions) {
   const { base, branch, fromCheckpoint, name, reuseWorktree, ttl } = options
-  if (ttl !== undefined && !(ttl > 0 && Number.isSafeInteger(Math.round(ttl)))) {
+  if (ttl !== undefined && !isTtl(ttl)) {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: `a session cannot live for ${ttl} ms`,
       nextStep: "pass a time such as 8h as --ttl, or none",

@@ -2,6 +2,7 @@
 import { Effect, FileSystem, Option, Path, Result, Schema } from "effect"
 import * as Git from "../../Git.ts"
 import { Directories, Holder, Host } from "../../Host.ts"
+import { Ledger } from "../../Ledger.ts"
 import * as RepositoryLock from "../../RepositoryLock.ts"
 import type { Session } from "../../Session.ts"
 import * as hostCommand from "../hostCommand.ts"
@@ -79,12 +80,15 @@ const decodeHolder = Schema.decodeUnknownOption(Schema.fromJsonString(Holder))
 export const repositoryLocks = Effect.fnUntraced(function* (sessions: ReadonlyArray<Session>) {
   const fs = yield* FileSystem.FileSystem
   const host = yield* Host
+  const { shared } = yield* Ledger
   const repositories = new Set(sessions.map(({ repository }) => repository).filter((place) => place.startsWith("/")))
   const left = yield* Effect.forEach(
     [...repositories],
     Effect.fnUntraced(function* (repository) {
       const file = yield* Effect.option(RepositoryLock.fileOf(repository))
       if (Option.isNone(file)) {
+        // it may well be where another host has it
+        if (shared) return []
         const way = "put it back where it was; sessions of it can be neither resumed nor exported until then"
         return [warning(`repository ${repository}`, "git finds no repository there", way)]
       }

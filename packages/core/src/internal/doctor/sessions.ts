@@ -4,10 +4,11 @@ import { Ledger, type UnreadableRow } from "../../Ledger.ts"
 import * as Lifecycle from "../../Lifecycle.ts"
 import { liveness } from "../../Liveness.ts"
 import { Principal } from "../../Principal.ts"
+import { Provisioners } from "../../Provisioners.ts"
 import { recovery } from "../../Recovery.ts"
 import type { DiagnosisView } from "../../Results.ts"
 import * as SandboxError from "../../SandboxError.ts"
-import type { Checkpoint, Liveness, Session } from "../../Session.ts"
+import type { Liveness, Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import * as View from "../../View.ts"
 import * as checkpoints from "../checkpoints.ts"
@@ -15,7 +16,7 @@ import { isExpired } from "../gc/expiry.ts"
 import { isCurrent } from "../gc/finding.ts"
 import { isUp, observe } from "../gc/lost.ts"
 import { count } from "../unsaved.ts"
-import { ok, problem, warning } from "./diagnosis.ts"
+import { failed, ok, problem, warning } from "./diagnosis.ts"
 
 /** How long an operation may take before somebody should look at it. */
 const long = Duration.minutes(15)
@@ -87,21 +88,43 @@ const boxOf = Effect.fnUntraced(function* (session: Session) {
   }
 })
 
-/** Whether the newest checkpoint can be used: its manifest at least. */
+/** Whether the newest checkpoints can be used: their manifests at least. */
 const saved = Effect.fnUntraced(function* (session: Session, deep: boolean) {
-  const recorded: ReadonlyArray<Checkpoint> = (yield* (yield* Ledger).history(session.id)).checkpoints
-  const looked = deep ? recorded : recorded.slice(-1)
+  const { last, withWork } = yield* checkpoints.newest(session)
+  const recorded = deep
+    ? (yield* (yield* Ledger).history(session.id)).checkpoints
+    : [...new Set([withWork, last])].filter((checkpoint) => checkpoint !== undefined)
   const found = yield* Effect.forEach(
-    looked,
+    recorded,
     Effect.fnUntraced(function* (checkpoint) {
       const seen = yield* Effect.result(
         deep ? Effect.asVoid(checkpoints.verify(checkpoint)) : Effect.asVoid(checkpoints.manifestOf(checkpoint))
       )
-      if (Result.isSuccess(seen)) return []
-      return [problem(aboutOf(session), seen.failure.message, instead(session))]
+      return Result.isSuccess(seen) ? [] : [yield* unusable(session, seen.failure)]
     })
   )
   return found.flat()
+})
+
+/** A store that cannot be read says nothing of what is in it, and one on this host nothing of what another host saved. */
+const unusable = Effect.fnUntraced(function* (session: Session, failure: SandboxError.SandboxError) {
+  const about = aboutOf(session)
+  const told = checkpoints.problemOf(failure)
+  if (told === undefined)
+    return warning(about, `what was saved cannot be looked at: ${failure.message}`, failure.nextStep)
+  const elsewhere = told === "missing" && (yield* Ledger).shared && !(yield* isHere(session))
+  if (!elsewhere) return problem(about, failure.message, instead(session))
+  return warning(
+    about,
+    `${failure.message}; another host may have it`,
+    "look at it with `sandbox doctor` where it was saved"
+  )
+})
+
+const isHere = Effect.fnUntraced(function* ({ instance, provider }: Session) {
+  if (instance === null) return false
+  const reached = Effect.flatMap((yield* Provisioners).get(provider), (backend) => backend.inspect(instance))
+  return yield* Effect.match(reached, { onFailure: () => false, onSuccess: ({ _tag }) => _tag !== "unknown" })
 })
 
 /** What to do about a checkpoint that cannot be used. */
@@ -148,13 +171,18 @@ export const leftovers = Effect.fnUntraced(function* (unreadable: Array<Unreadab
 })
 
 /** What of the ledger can be read. */
-export const ledgerHealth = (id: string, rows: number, unreadable: ReadonlyArray<UnreadableRow>) =>
-  unreadable.length === 0
-    ? [ok("ledger", `${id}; ${count(rows, "session")} of yours`)]
-    : unreadable.map(({ id, problem: why }) =>
-        problem(
-          "ledger",
-          `the record ${id} is damaged: ${why}`,
-          "restore the ledger from a backup; nothing else is hidden by it"
-        )
+export const ledgerHealth = Effect.fnUntraced(function* (rows: number, unreadable: ReadonlyArray<UnreadableRow>) {
+  const ledger = yield* Ledger
+  const way = "restore the ledger from a backup; nothing else is hidden by it"
+  const checked = yield* Effect.result(ledger.check)
+  const wrong = Result.isFailure(checked)
+    ? [failed("ledger", checked.failure)]
+    : checked.success.map((said) =>
+        problem("ledger", `its file is damaged: ${said}`, "restore the ledger from a backup")
       )
+  const damaged = unreadable.map(({ id, problem: why }) =>
+    problem("ledger", `the record ${id} is damaged: ${why}`, way)
+  )
+  const found = [...wrong, ...damaged]
+  return found.length === 0 ? [ok("ledger", `${ledger.id}; ${count(rows, "session")} of yours`)] : found
+})
