@@ -48,41 +48,44 @@ const terminal = (w: World): void => {
 }
 
 describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => {
-  it.live("A: outlives a down that is killed after its save, where halting ends the box", () =>
-    Effect.gen(function* () {
-      const w = yield* world
-      terminal(w)
-      const gate = join(w.directory, "gate")
-      writeFileSync(
-        join(w.repository, "sandbox.yaml"),
-        `hooks: {post_down: "test -e ${gate} || { touch ${gate}; sleep 100; }"}\n`
-      )
-      const session = yield* json(
-        w,
-        "up",
-        w.repository,
-        "-b",
-        "feature",
-        "-n",
-        "app",
-        "-p",
-        "terminal",
-        "--trust-config"
-      )
-      work(session.worktree_path)
-      const before = everything(session.worktree_path)
-      const running = yield* w.start(["down", "app"])
-      yield* eventually("it is saved", () => existsSync(gate) || running.hasEnded())
-      running.signal("SIGKILL")
-      yield* running.ended
-      const down = yield* json(w, "down", "app")
-      assert.strictEqual(down.checkpoint!.head, before.head)
-      const resumed = yield* json(w, "resume", "app")
-      assert.deepEqual(everything(resumed.worktree_path), before)
-    }).pipe(Effect.scoped)
-  )
+  for (const signal of ["SIGKILL", "SIGINT"] as const)
+    it.live(`I-34 outlives a down that ${signal} ends after its save, where halting ends the box`, () =>
+      Effect.gen(function* () {
+        const w = yield* world
+        terminal(w)
+        const gate = join(w.directory, "gate")
+        writeFileSync(
+          join(w.repository, "sandbox.yaml"),
+          `hooks: {post_down: "test -e ${gate} || { touch ${gate}; sleep 100; }"}\n`
+        )
+        const session = yield* json(
+          w,
+          "up",
+          w.repository,
+          "-b",
+          "feature",
+          "-n",
+          "app",
+          "-p",
+          "terminal",
+          "--trust-config"
+        )
+        work(session.worktree_path)
+        const before = everything(session.worktree_path)
+        const running = yield* w.start(["down", "app"])
+        yield* eventually("it is saved", () => existsSync(gate) || running.hasEnded())
+        running.signal(signal)
+        yield* running.ended
+        const early = yield* refused(w, "resume", "app", "--force")
+        assert.strictEqual(early.error_code, "ERR_OPERATION_CONFLICT")
+        const down = yield* json(w, "down", "app")
+        assert.strictEqual(down.checkpoint!.head, before.head)
+        const resumed = yield* json(w, "resume", "app")
+        assert.deepEqual(everything(resumed.worktree_path), before)
+      }).pipe(Effect.scoped)
+    )
 
-  it.live("B1: stays in a worktree of the user's own, whatever became of the box", () =>
+  it.live("I-83 stays in a worktree of the user's own, whatever became of the box", () =>
     Effect.gen(function* () {
       const w = yield* world
       const own = join(w.directory, "own")
@@ -104,7 +107,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("B2: is never put over a worktree of the user's own", () =>
+  it.live("I-83 is never put over a worktree of the user's own", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -120,7 +123,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("C: comes back into a repository of the user's own without moving its other branches or its stash", () =>
+  it.live("I-83 comes back into a repository of the user's own without moving its other branches or its stash", () =>
     Effect.gen(function* () {
       const w = yield* world
       w.git("switch", "--quiet", "feature")
@@ -145,6 +148,25 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
+  it.live("I-83 comes back without moving a branch forward that it was not on", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      w.git("switch", "--quiet", "feature")
+      yield* up(w, "--reuse-worktree")
+      w.git("commit", "--quiet", "--allow-empty", "--message", "unfinished")
+      writeFileSync(join(w.repository, "work.txt"), "work\n")
+      const { checkpoint } = yield* json(w, "checkpoint", "create", "app")
+      rmSync(join(w.repository, "work.txt"))
+      w.git("commit", "--quiet", "--allow-empty", "--message", "later")
+      w.git("switch", "--quiet", "main")
+      const refs = w.git("for-each-ref", "refs/heads/main", "refs/heads/feature")
+      const restored = yield* json(w, "restore", "app", checkpoint!.id)
+      assert.strictEqual(w.git("for-each-ref", "refs/heads/main", "refs/heads/feature"), refs)
+      assert.strictEqual(w.git("rev-parse", "HEAD"), checkpoint!.head)
+      assert.strictEqual(restored.work_branch, "sandbox/app")
+    })
+  )
+
   for (const [what, act] of [
     [
       "staged",
@@ -162,11 +184,13 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
       }
     ]
   ] as ReadonlyArray<readonly [string, (w: World, at: string) => void]>) {
-    it.live(`D: comes back where the branch went on, when all of it is ${what}`, () =>
+    it.live(`comes back where the branch went on, when all of it is ${what}`, () =>
       Effect.gen(function* () {
         const w = yield* world
         const session = yield* up(w)
         act(w, session.worktree_path)
+        const { checkpoint } = yield* json(w, "checkpoint", "create", "app")
+        if (what === "staged") assert.strictEqual(checkpoint!.files, 1)
         const [before, theirs] = [everything(session.worktree_path), merging(w, session.worktree_path)]
         yield* json(w, "down", "app", "--delete-worktree")
         const next = w.git("commit-tree", "-p", "feature", "-m", "later", "feature^{tree}")
@@ -178,7 +202,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     )
   }
 
-  it.live("E1: is what a session begins with, however often bringing it up fails", () =>
+  it.live("is what a session begins with, however often bringing it up fails", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -196,7 +220,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("E2: is still to be put in place where a failed resume could not remove its new box", () =>
+  it.live("is still to be put in place where a failed resume could not remove its new box", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -219,7 +243,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("F1: comes back from a save by hand where the checkout was removed", () =>
+  it.live("comes back from a save by hand where the checkout was removed", () =>
     Effect.gen(function* () {
       const w = yield* world
       writeFileSync(join(w.repository, "sandbox.yaml"), "durability:\n  checkpoint: manual\n")
@@ -235,7 +259,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("F2: comes back after a down that found the box gone", () =>
+  it.live("comes back after a down that found the box gone", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -249,7 +273,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("F3: comes back where somebody removed the checkout of a session that was ready", () =>
+  it.live("comes back where somebody removed the checkout of a session that was ready", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -262,7 +286,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("G: can be put back from a copy, and removed then", () =>
+  it.live("can be put back from a copy, and removed then", () =>
     Effect.gen(function* () {
       const w = yield* world
       const session = yield* up(w)
@@ -280,7 +304,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("H: down goes on where it was killed after the box had ended", () =>
+  it.live("I-34 is saved by the down after one that was killed when the box had ended", () =>
     Effect.gen(function* () {
       const w = yield* world
       terminal(w)
@@ -298,7 +322,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     }).pipe(Effect.scoped)
   )
 
-  it.live("J: a restore that fails leaves the record of the branch as it was", () =>
+  it.live("I-83 stays on its branch in the record, too, when other work could not take its place", () =>
     Effect.gen(function* () {
       const w = yield* world
       writeFileSync(join(w.repository, "sandbox.yaml"), `hooks: {post_up: "test ! -e poison"}\n`)
@@ -315,7 +339,7 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
-  it.live("K: an included file that changed after the save is work that is not saved", () =>
+  it.live("is missing ignored files that are named and have changed since, so that destroy refuses", () =>
     Effect.gen(function* () {
       const w = yield* world
       writeFileSync(join(w.repository, "sandbox.yaml"), "durability:\n  include: ['.env.local']\n")

@@ -200,7 +200,7 @@ layer(Connected.layer, { excludeTestServices: true })("the end of the work", (it
       Effect.gen(function* () {
         const { client } = yield* Connected
         const { sessionId } = yield* up("untimed")
-        for (const ttl of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+        for (const ttl of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 8.64e15]) {
           const error = yield* refused("ERR_INVALID_ARGUMENT", (client) => client.extend({ session: "untimed", ttl }))
           assert.strictEqual(error.details?.["field"], "ttl")
         }

@@ -105,6 +105,31 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
       })
     )
 
+    it.effect("never moves a branch back over a commit that somebody made, although it was at it", () =>
+      Effect.gen(function* () {
+        const { client, w } = yield* Connected
+        const user = w.git("commit-tree", "main^{tree}", "-p", "main", "-m", "the user's")
+        w.git("update-ref", "refs/heads/user", user)
+        const request = {
+          repository: w.repository,
+          branch: "follows",
+          base: "user",
+          provider: "local",
+          name: "follows"
+        }
+        const up = yield* Effect.promise(() => client.up(request))
+        const directory = up.worktreePath!
+        assert.deepInclude(yield* exported("follows", { branch: "user" }), { already: true, commit: user })
+        w.git("-C", directory, "reset", "--quiet", "--hard", "HEAD~1")
+        writeFileSync(join(directory, "new.txt"), "other work\n")
+        const error = yield* refused("ERR_EXPORT_FAILED", (client) =>
+          client.exportSession({ session: "follows", branch: "user" })
+        )
+        assert.include(error.message, "has work that this session has not")
+        assert.strictEqual(tip(w, "user"), user)
+      })
+    )
+
     it.effect("reaches a repository that is a URL, and runs nothing that the session's own checkout configures", () =>
       Effect.gen(function* () {
         const { w } = yield* Connected
@@ -120,6 +145,79 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
         writeFileSync(join(directory, "src.txt"), "more\n")
         const second = yield* exported("url", { branch: "team/out" })
         assert.strictEqual(tip(w, "team/out"), second.commit, "its own export is replaced")
+      })
+    )
+
+    it.effect("runs no filter that a clone itself configures, and says so where one would be needed", () =>
+      Effect.gen(function* () {
+        const { w } = yield* Connected
+        const { directory } = yield* worked("filtered", w.url)
+        const ran = join(w.directory, "filter-ran")
+        execFileSync("git", ["-C", directory, "config", "filter.a.b.clean", `touch ${ran}; cat`])
+        const unused = yield* exported("filtered", { branch: "out/filtered" })
+        assert.strictEqual(tip(w, "out/filtered"), unused.commit)
+        writeFileSync(join(directory, ".gitattributes"), "filtered.txt filter=a.b\n")
+        writeFileSync(join(directory, "filtered.txt"), "plain\n")
+        rmSync(ran, { force: true })
+        const error = yield* refused("ERR_EXPORT_FAILED", (client) =>
+          client.exportSession({ session: "filtered", branch: "out/filtered" })
+        )
+        assert.include(error.message, "files need the filter a.b")
+        assert.strictEqual(tip(w, "out/filtered"), unused.commit)
+        assert.isFalse(existsSync(ran))
+      })
+    )
+
+    it.effect("uses the filters of the user's own repository", () =>
+      Effect.gen(function* () {
+        const { w } = yield* Connected
+        const { directory } = yield* worked("sealed")
+        w.git("config", "filter.seal.clean", "tr a-z A-Z")
+        w.git("config", "filter.seal.required", "true")
+        writeFileSync(join(directory, ".gitattributes"), "sealed.txt filter=seal\n")
+        writeFileSync(join(directory, "sealed.txt"), "plain\n")
+        const { commit } = yield* exported("sealed")
+        assert.strictEqual(w.git("show", `${commit}:sealed.txt`), "PLAIN")
+      })
+    )
+
+    it.effect("has what is outside of a sparse checkout's part, and takes nothing away there", () =>
+      Effect.gen(function* () {
+        const { w } = yield* Connected
+        const { directory } = yield* worked("sparse")
+        const git = (...args: ReadonlyArray<string>) => w.git("-C", directory, ...args)
+        const inside = (path: string, text: string) => {
+          mkdirSync(dirname(join(directory, path)), { recursive: true })
+          writeFileSync(join(directory, path), text)
+        }
+        inside("part/kept.txt", "kept\n")
+        inside("away/hidden.txt", "hidden\n")
+        git("add", "part", "away")
+        git("commit", "--quiet", "-m", "two parts")
+        git("stash", "--quiet", "--include-untracked")
+        git("sparse-checkout", "set", "part")
+        assert.isFalse(existsSync(join(directory, "away")))
+        inside("away/new.txt", "new\n")
+        const { commit } = yield* exported("sparse")
+        const files = w.git("ls-tree", "-r", "--name-only", commit).split("\n")
+        assert.includeMembers(files, ["part/kept.txt", "away/hidden.txt", "away/new.txt"])
+      })
+    )
+
+    it.effect("of what git cannot take names it", () =>
+      Effect.gen(function* () {
+        const { w } = yield* Connected
+        const { directory } = yield* worked("untakable")
+        const inner = join(directory, "in side")
+        mkdirSync(inner)
+        execFileSync("git", ["-C", inner, "init", "--quiet"], { env: w.env })
+        writeFileSync(join(inner, "file"), "x\n")
+        const empty = yield* refused("ERR_EXPORT_FAILED", (client) => client.exportSession({ session: "untakable" }))
+        assert.include(empty.message, "in side/ is a repository inside the checkout without a commit")
+        rmSync(inner, { recursive: true })
+        w.git("-C", directory, "checkout", "--quiet", "--orphan", "unborn")
+        const unborn = yield* refused("ERR_EXPORT_FAILED", (client) => client.exportSession({ session: "untakable" }))
+        assert.include(unborn.message, "the branch that is checked out has no commit")
       })
     )
 
@@ -196,6 +294,9 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
         const { w } = yield* Connected
         const { directory, targetCommitSha } = yield* worked("patches")
         const output = join(w.directory, "out", "patches")
+        const beside = `${output}.new`
+        mkdirSync(beside, { recursive: true })
+        writeFileSync(join(beside, "mine"), "mine\n")
         const request = { to: "patch", output } as const
         const result = yield* exported("patches", request)
         assert.deepInclude(result, { target: output, artifact: null })
@@ -213,7 +314,8 @@ layer(Connected.layer, { excludeTestServices: true })("an export", (it) => {
         )
         assert.include(error.message, "has other files in it")
         assert.strictEqual(readFileSync(join(output, patches[0]!), "utf8"), "mine\n")
-        assert.deepEqual(readdirSync(dirname(output)), ["patches"])
+        assert.deepEqual(readdirSync(dirname(output)).toSorted(), ["patches", "patches.new"])
+        assert.strictEqual(readFileSync(join(beside, "mine"), "utf8"), "mine\n")
         const own = yield* exported("patches", { to: "patch" })
         assert.isTrue(own.target.startsWith(join(w.state, "exports")))
       })

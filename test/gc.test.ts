@@ -159,6 +159,43 @@ describe.concurrent("gc", { timeout: 120_000 }, () => {
     })
   )
 
+  it.live("I-13 a damaged record of somebody else is theirs to know of", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      yield* w.sandbox(...up(w, "hers"), "--principal", "ann")
+      query(w.ledger, "UPDATE intents SET status = 'open', deadline = 'canary'")
+      for (const verb of ["gc", "doctor"]) {
+        const hers = yield* w.sandbox(verb, "--principal", "ann", "--json")
+        assert.include(hers.stdout, "is damaged")
+        const his = yield* w.sandbox(verb, "--principal", "bob", "--json")
+        assert.strictEqual(his.code, 0, his.stdout)
+        assert.notInclude(his.stdout + his.stderr, "damaged")
+        assert.notInclude(his.stdout + his.stderr, "sbx_")
+      }
+    })
+  )
+
+  it.live("I-41 leaves to another machine what only that can see", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      for (const name of ["expired", "broken"]) {
+        yield* w.sandbox(...up(w, name))
+        writeFileSync(join((yield* w.sandbox("status", name, "--json")).json().worktree_path!, "mine.txt"), "work\n")
+      }
+      query(w.ledger, "UPDATE sessions SET expires_at = 1")
+      // one that failed once may have its box still
+      query(w.ledger, "UPDATE sessions SET state = 'failed' WHERE name = 'broken'")
+      yield* killedUp(w, "dead")
+      query(w.ledger, "UPDATE sessions SET claim_lease_until = 1 WHERE name = 'dead'")
+      const before = dump(w.ledger)
+      const elsewhere = yield* w.run(["gc", "--json"], { env: { SANDBOX_HOST_ID: "elsewhere" } })
+      assert.strictEqual(elsewhere.code, 0, elsewhere.stdout)
+      assert.deepEqual(brief(elsewhere), Array(3).fill("report skipped"))
+      assert.deepEqual(dump(w.ledger), before)
+      assert.deepEqual(brief(yield* w.sandbox("gc", "--json")).toSorted(), ["halt done", "halt done", "recover done"])
+    })
+  )
+
   it.live("says what it could not put right, does the rest, and exits with 2", () =>
     Effect.gen(function* () {
       const w = yield* world

@@ -616,8 +616,8 @@ export const breaks = [
     file: `${core}/Claim.ts`,
     edits: [
       [
-        '            held.commit({ ...change, phase: "done", release: true }),',
-        '            Effect.ignore(held.commit({ ...change, phase: "done", release: true })),'
+        'Effect.andThen(held.commit({ ...change, phase: "done", release: true })),',
+        'Effect.andThen(Effect.ignore(held.commit({ ...change, phase: "done", release: true }))),'
       ]
     ],
     tests: system("output"),

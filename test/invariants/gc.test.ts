@@ -8,6 +8,7 @@ import { Holder } from "@org/sandbox-core/Host"
 import type { Ledger } from "@org/sandbox-core/Ledger"
 import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import type { GcOptions } from "@org/sandbox-core/Options"
+import { boxMarker, Processes } from "@org/sandbox-core/Processes"
 import { labelNames } from "@org/sandbox-core/Provisioner"
 import type { GcAction } from "@org/sandbox-core/Results"
 import { intentKey, Orphan, Session, Spec } from "@org/sandbox-core/Session"
@@ -767,6 +768,26 @@ for (const database of databases) {
             for (const seen of ["inspect", "find", "scope"] as const) yield* world.faults.always(seen, Faults.ok)
           }
           assert.deepStrictEqual(brief(yield* collect(world)), Array(4).fill("recover done"))
+        })
+      )
+
+      run("what a hook of a dead up left running on this host ends with what the up had made", (world) =>
+        Effect.gen(function* () {
+          const setup = { hooks: { preUp: "setsid sleep 30 > /dev/null 2>&1 &" } }
+          // a memory box has no shell for what comes after
+          const begin = (of: World, options: RuntimeOptions) =>
+            Effect.ignore(up({ ...upOptions, setup }).pipe(as(of, options)))
+          const whole = new Points()
+          const probe = yield* make(database)
+          yield* begin(probe, { points: whole })
+          const points = new Points({ index: whole.passed.indexOf("provider.provision:after"), ending: "kill" })
+          yield* endAt(points, begin(world, { pid: 20, points }))
+          world.bury(20)
+          const entry = `${boxMarker}=${intentKey((yield* only(world)).id, 1)}`
+          const left = Effect.flatMap(Processes, ({ marked }) => marked(entry)).pipe(as(world))
+          assert.isNotEmpty(yield* left)
+          assert.deepStrictEqual(brief(yield* collect(world)), ["recover done"])
+          assert.deepStrictEqual(yield* left, [])
         })
       )
 

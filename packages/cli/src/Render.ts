@@ -81,7 +81,7 @@ const services = (views: Results.StatusResult["services"]): string =>
 const condition = ({ exitCode, healthy, listenerPid, wrongOwner }: Results.ServiceView): string => {
   if (wrongOwner === true) return `its port is taken${listenerPid === null ? "" : ` by process ${listenerPid}`}`
   if (healthy === null) return ""
-  if (healthy) return "works"
+  if (healthy) return exitCode === null ? "works" : "is done"
   return exitCode === null ? "does not work" : `ended with exit code ${exitCode}`
 }
 

@@ -294,7 +294,7 @@ const hold = Effect.fnUntraced(function* (
     if (!(yield* Ref.get(doubt)) || (yield* confirm) === "ours") return false
     const { operations } = yield* Effect.timeout(ledger.history(row.id), timings.ledgerWrite)
     return operations.some(({ id, status }) => id === operationId && status === "succeeded")
-  }).pipe(Effect.tapCause((c) => Effect.sync(() => console.log("DBG", String(c), c))), Effect.orElseSucceed(() => false))
+  }).pipe(Effect.orElseSucceed(() => false))
 
   const held: Held = {
     operationId,

@@ -135,7 +135,7 @@ export const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, 
 /** The error of a command that answered with an exit code its caller has no use for. */
 export const failure = (args: ReadonlyArray<string>, result: GitResult): GitError => {
   const stderr = redact(result.stderr).trim()
-  const said = stderr.split("\n").findLast((line) => line.trim() !== "")
+  const said = stderr.split("\n").findLast((line) => line.trim() !== "" && !line.startsWith("hint:"))
   return new GitError({
     reason: "failed",
     command: commandOf(args),

@@ -195,7 +195,13 @@ export const isCommitted = ({ operation, ...work }: Checkout): boolean =>
 
 /** How many files, links and directories there are that no commit has. */
 export const count = (work: Checkout): number =>
-  work.nested.reduce((sum, nested) => sum + count(nested.work), work.files.length + work.directories.length)
+  work.nested.reduce((sum, nested) => sum + count(nested.work), uncommitted(work).size + work.directories.length)
+
+/** Files and links by their paths; what is staged is in no commit either. */
+const uncommitted = ({ files, index }: Checkout): ReadonlySet<string> => {
+  const staged = index.filter(({ flags, mode }) => flags.length === 0 && mode !== "160000")
+  return new Set([...files, ...staged].map(({ path }) => path))
+}
 
 const sorted = <A>(rows: ReadonlyArray<A>): ReadonlyArray<string> => rows.map((row) => JSON.stringify(row)).toSorted()
 

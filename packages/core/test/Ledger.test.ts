@@ -399,7 +399,8 @@ for (const database of databases) {
               ...{ fingerprint: null, files: 0, compacted: 0, persistedAt: 1 }
             })
           const name = `ckp_${session.id}`
-          const kept = new Map([`${name}a`, `${name}a1`, `${name}b`].map((id) => [id, of(id, session.id)]))
+          // a whole id is its own, however many go on from it, and whichever was there first
+          const kept = new Map(["a2", "a1", "a", "b"].map((end) => [`${name}${end}`, of(`${name}${end}`, session.id)]))
           const held = yield* store.acquire(acquisition(session, `p-${session.id}`))
           const fence = { sessionId: session.id, token: `p-${session.id}`, operationId: held.claim!.operationId }
           for (const checkpoint of kept.values()) yield* store.commit({ ...fence, change: { checkpoint } })
@@ -426,6 +427,7 @@ for (const database of databases) {
             left.map(({ bytes, id }) => [id, bytes]),
             [
               [`${name}a1`, 1],
+              [`${name}a2`, 1],
               [`${name}b`, 2]
             ]
           )

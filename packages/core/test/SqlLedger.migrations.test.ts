@@ -7,7 +7,7 @@ import { SqlClient } from "effect/sql"
 import { Ledger } from "../src/Ledger.ts"
 import * as Lifecycle from "../src/Lifecycle.ts"
 import * as SqliteClient from "../src/node/SqliteClient.ts"
-import { Prior } from "../src/Session.ts"
+import { Checkpoint, Prior } from "../src/Session.ts"
 import * as SqlLedger from "../src/SqlLedger.ts"
 import { databases, temporaryDirectory } from "./support/databases.ts"
 import { claim, ids, operation, reservation } from "./support/world.ts"
@@ -151,33 +151,63 @@ describe("a ledger of schema 1", () => {
   )
 })
 
+/** What the second schema added to the rows of the first; the rest came with the third. */
+const second = new Set(["setup", "ports", "endpoint_url"])
+
 for (const database of databases) {
-  describe(`a ledger of schema 1 on ${database.name}`, () => {
-    it.live("I-82 is brought up to date with its rows", () =>
-      Effect.gen(function* () {
-        const fresh = SqlLedger.layer({ where: "test", mayInitialise: true }).pipe(Layer.provide(ids))
-        const row = yield* Effect.provide(
-          Ledger.use((store) => store.reserve(reservation("sbx_a"))),
-          fresh
-        )
-        const sql = yield* SqlClient.SqlClient
-        // what the later steps added, taken away again
-        yield* sql`DROP TABLE ports`
-        for (const [table, columns] of Object.entries(added)) {
-          for (const column of Object.keys(columns)) yield* sql`ALTER TABLE ${sql(table)} DROP COLUMN ${sql(column)}`
-        }
-        yield* sql`DELETE FROM ledger_migrations WHERE migration_id > 1`
-        yield* sql`UPDATE meta SET value = '1' WHERE name = 'schema_version'`
-        yield* Effect.provide(
-          Effect.gen(function* () {
-            const { sessions } = yield* everyone
-            assert.deepStrictEqual(sessions, [row])
-            const wanted = { ...reservation("sbx_b"), slot: { scope: "host", max: 2 } }
-            assert.strictEqual(yield* Ledger.use((store) => Effect.map(store.reserve(wanted), ({ slot }) => slot)), 1)
-          }),
-          Layer.fresh(ledger)
-        )
-      }).pipe(Effect.provide(database.layer))
-    )
-  })
+  for (const schema of [1, 2]) {
+    describe(`a ledger of schema ${schema} on ${database.name}`, () => {
+      it.live("I-82 is brought up to date with its rows when several open it at the same time", () =>
+        Effect.gen(function* () {
+          const fresh = SqlLedger.layer({ where: "test", mayInitialise: true }).pipe(Layer.provide(ids))
+          const wanted = { ...reservation("sbx_a"), slot: { scope: "host", max: 2 } }
+          const fence = { sessionId: "sbx_a", token: wanted.claim.token, operationId: wanted.operation.id }
+          const checkpoint = new Checkpoint({
+            ...{ id: "ckp_a", sessionId: "sbx_a", digest: "d", bytes: 3, verified: true, reason: "down", head: null },
+            ...{ fingerprint: null, files: 0, compacted: 0, persistedAt: 7 }
+          })
+          const ports = schema === 1 ? null : { web: 3001 }
+          const [row, history] = yield* Effect.provide(
+            Ledger.use((store) =>
+              Effect.andThen(
+                store.reserve(wanted),
+                Effect.all([
+                  store.commit({ ...fence, change: { set: { ports }, checkpoint, phase: "started" } }),
+                  store.history("sbx_a")
+                ])
+              )
+            ),
+            fresh
+          )
+          const sql = yield* SqlClient.SqlClient
+          // what the later steps added, taken away again
+          if (schema === 1) yield* sql`DROP TABLE ports`
+          for (const [table, columns] of Object.entries(added)) {
+            for (const column of Object.keys(columns)) {
+              if (schema === 1 || !second.has(column)) yield* sql`ALTER TABLE ${sql(table)} DROP COLUMN ${sql(column)}`
+            }
+          }
+          yield* sql`DELETE FROM ledger_migrations WHERE migration_id > ${schema}`
+          yield* sql`UPDATE meta SET value = ${String(schema)} WHERE name = 'schema_version'`
+          const found = yield* Effect.all(
+            Array.from({ length: 4 }, () =>
+              Effect.provide(
+                Ledger.use((store) => Effect.all([everyone, store.history("sbx_a"), store.ports("host")])),
+                Layer.fresh(ledger)
+              )
+            ),
+            { concurrency: "unbounded" }
+          )
+          for (const [page, kept, taken] of found) {
+            assert.deepStrictEqual(page, { sessions: [row], unreadable: [] })
+            assert.deepStrictEqual(kept, history)
+            assert.deepStrictEqual([...taken], schema === 1 ? [] : [[3001, "sbx_a"]])
+          }
+          const next = { ...reservation("sbx_b"), slot: { scope: "host", max: 2 } }
+          const slot = Ledger.use((store) => Effect.map(store.reserve(next), (made) => made.slot))
+          assert.strictEqual(yield* Effect.provide(slot, Layer.fresh(ledger)), 2)
+        }).pipe(Effect.provide(database.layer))
+      )
+    })
+  }
 }

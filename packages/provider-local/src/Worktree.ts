@@ -74,11 +74,13 @@ export const status: (place: Place) => Effect.Effect<WorkspaceStatus, Problem, G
     if (checkout.kind === "adopted") return { present: true, dirtyFiles: 0, unpublishedCommits: 0 }
     const git = yield* inside(place)
     const changed = yield* git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    // A branch without a commit is checked out where HEAD leads nowhere.
+    const head = (yield* git("rev-parse", "--revs-only", "HEAD")) === "" ? [] : ["HEAD"]
     // The branches of a worktree are the user's own; only a detached HEAD can hold what they have not.
     const commits =
       checkout.kind !== "clone"
-        ? yield* git("rev-list", "--count", "HEAD", "--not", "--branches", "--tags", "--remotes")
-        : yield* git("rev-list", "--count", "HEAD", "--branches", "--not", "--remotes=origin")
+        ? yield* git("rev-list", "--count", ...head, "--not", "--branches", "--tags", "--remotes")
+        : yield* git("rev-list", "--count", ...head, "--branches", "--not", "--remotes=origin")
     const stashes = checkout.kind !== "clone" ? "" : yield* git("stash", "list", "--format=%H")
     const dirtyFiles = changed.split("\0").length - 1
     return { present: true, dirtyFiles, unpublishedCommits: Number(commits) + (stashes.split("\n").length - 1) }

@@ -123,5 +123,51 @@ export const breaks = [
     edits: [["      destroy ? {", '      destroy || reason !== "" ? {']],
     tests: { project: "system", file: "test/gc.test.ts" },
     only: "I-62 "
+  },
+  {
+    invariant: "41",
+    why: "a session past its time is halted although its box cannot be seen",
+    file: `${gc}/expiry.ts`,
+    edits: [
+      ['      seen._tag === "unknown"\n', '      seen._tag === "unknown" && options.olderThan === -1\n'],
+      [
+        '  if (seen._tag === "unknown") return yield* cannotSee',
+        '  if (seen._tag === "running" && false) return yield* cannotSee'
+      ]
+    ],
+    tests,
+    only: "I-41 one past its time whose box"
+  },
+  {
+    invariant: "41",
+    why: "what died is gone on with although its box cannot be seen, or not from here",
+    file: `${gc}/recover.ts`,
+    edits: [["touchesBoxes(session) ? yield* whyUnseen(session) : undefined", "undefined"]],
+    tests,
+    only: "I-41 a dead operation on a box"
+  },
+  {
+    invariant: "41",
+    why: "what is on another machine is recovered from here",
+    file: `${gc}/recover.ts`,
+    edits: [["touchesBoxes(session) ? yield* whyUnseen(session) : undefined", "undefined"]],
+    tests: { project: "system", file: "test/gc.test.ts" },
+    only: "I-41 leaves to another machine"
+  },
+  {
+    invariant: "13",
+    why: "everybody is told of records that cannot be read, whosever they are",
+    file: `${gc}/leftovers.ts`,
+    edits: [["unreadable.filter(({ owner }) => owner === null || owner === principal)", "principal && unreadable"]],
+    tests: { project: "system", file: "test/gc.test.ts" },
+    only: "I-13 a damaged record"
+  },
+  {
+    invariant: "20",
+    why: "a ledger that can be opened is taken for sound",
+    file: "packages/core/src/SqlLedger/reads.ts",
+    edits: [["PRAGMA quick_check(20)", "SELECT 'ok' AS quick_check"]],
+    tests: { project: "system", file: "test/doctor.test.ts" },
+    only: "I-20 names a ledger that can be opened"
   }
 ]

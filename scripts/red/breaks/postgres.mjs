@@ -63,5 +63,29 @@ export const breaks = [
     edits: [["if (!taken.has(slot)) return", "if (slot > 0) return"]],
     tests: contention,
     only: "I-79 are given as many slots"
+  },
+  {
+    invariant: "20",
+    why: "a connection on which nothing is heard is waited for",
+    file: "packages/core/src/node/PostgresClient.ts",
+    edits: [["...(URL.canParse(url) ? {", '...(url === "" ? {']],
+    tests: lost,
+    only: "I-20 has done a renew once when the connection fell silent"
+  },
+  {
+    invariant: "61",
+    why: "an export lock goes with the claim that is taken from its operation, however long it is leased",
+    file: `${ledger}/claims.ts`,
+    edits: [["lock !== null && lock.leaseUntil <= now", "lock !== null"]],
+    tests: both,
+    only: "I-61 an export lock outlives"
+  },
+  {
+    invariant: "66",
+    why: "an export lock whose lease is over stays in the row",
+    file: `${ledger}/claims.ts`,
+    edits: [["...(expired ? { export_lock: null } : {}),", ""]],
+    tests: both,
+    only: "I-66 an export lock that was renewed"
   }
 ]

@@ -26,7 +26,7 @@ export const make = (db: Database, { append }: Journal, { assignPorts, lowestSlo
   /** The columns of an operation that has ended. */
   const ended = (outcome: NonNullable<Change["outcome"]>, now: number) => ({
     status: outcome.status,
-    result: outcome.status === "succeeded" ? JSON.stringify(outcome.result) : null,
+    result: outcome.status === "succeeded" && outcome.result !== null ? JSON.stringify(outcome.result) : null,
     error: outcome.status === "failed" ? JSON.stringify(outcome.error) : null,
     updated_at: now
   })

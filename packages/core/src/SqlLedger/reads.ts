@@ -98,11 +98,16 @@ export const make = (db: Database): Reads => {
     history: (sessionId) => repeatable("history")(history(sessionId)),
     request: (key) => repeatable("request")(db.request(key)),
     checkpoint: (id) => repeatable("checkpoint")(checkpoint(id)),
-    openIntents: sql<Rows.Row>`SELECT * FROM intents WHERE status = 'open' ORDER BY created_at`.pipe(
+    // with their owners, who alone are told of records that cannot be read
+    openIntents: sql<Rows.Row>`SELECT intents.*, sessions.owner AS owner
+      FROM intents LEFT JOIN sessions ON sessions.id = intents.session_id
+      WHERE intents.status = 'open' ORDER BY intents.created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toIntent)),
       repeatable("openIntents")
     ),
-    openOrphans: sql<Rows.Row>`SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at`.pipe(
+    openOrphans: sql<Rows.Row>`SELECT orphans.*, sessions.owner AS owner
+      FROM orphans LEFT JOIN sessions ON sessions.id = orphans.session_id
+      WHERE orphans.resolved_at IS NULL ORDER BY orphans.created_at`.pipe(
       Effect.map((rows) => apart(rows, Rows.toOrphan)),
       repeatable("openOrphans")
     ),

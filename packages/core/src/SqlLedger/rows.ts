@@ -41,7 +41,10 @@ const reader = <S extends Schema.Decoder<unknown>>(
     const parsed = Result.try({
       try: () => {
         const record: Record<string, unknown> = {}
-        for (const column in row) record[camel(column)] = convert[column]?.(row[column]) ?? row[column] ?? null
+        for (const column in row) {
+          const value = row[column] ?? null
+          record[camel(column)] = convert[column]?.(value) ?? (column in convert ? null : value)
+        }
         return derive === undefined ? record : Object.assign(record, derive(row))
       },
       catch: (cause) => ({ id, owner, problem: String(cause) })

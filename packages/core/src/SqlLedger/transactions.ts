@@ -19,8 +19,13 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
   // a file's answers are not lost, and whoever keeps it busy is waited for by its client
   const remote = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
 
+  const transaction = <A, E>(body: Effect.Effect<A, E>) =>
+    body.pipe(Effect.provideService(InTransaction, true), sql.withTransaction, failedRollback)
+
   /** Repeats what a lost connection or another's transaction ended, first at once, for as long as there is patience. */
-  const patiently = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
+  const patiently = <A, E, R>(self: Effect.Effect<A, E, R>) => (remote ? untilPatienceEnds(self) : self)
+
+  const untilPatienceEnds = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
     const since = yield* Time.millis
     for (let attempt = 0; ; attempt++) {
       // a connection that died while nobody looked is replaced at once
@@ -29,19 +34,13 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
       if (exit._tag === "Success") return exit.value
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
       const waited = (yield* Time.millis) - since
-      if (!remote || !isPassing(error)) return yield* exit
+      if (!isPassing(error)) return yield* exit
       // one that said nothing has used the patience up, and is still asked once more by another connection
       if (attempt > 0 && waited >= Duration.toMillis(patience)) return yield* exit
     }
   })
 
-  /**
-   * One short transaction; nothing that waits may run inside.
-   *
-   * `applied` tells, whenever it is asked, whether the transaction took effect. It has to wait for one that is still under
-   * way. Fails with `ERR_LEDGER_IO` and the outcome `unknown` when the server does not come back in time to be asked.
-   */
-  const transact = <A, E, E2>(
+  const resolved = <A, E, E2>(
     operation: string,
     body: Effect.Effect<A, E>,
     applied: Effect.Effect<boolean, E2>
@@ -52,18 +51,16 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
       let unknown = false
       const once = Effect.suspend(() => {
         let said: { readonly value: A } | undefined
-        return body.pipe(
-          Effect.tap((value) =>
+        return transaction(
+          Effect.tap(body, (value) =>
             Effect.sync(() => {
               said = { value }
             })
-          ),
-          Effect.provideService(InTransaction, true),
-          sql.withTransaction,
-          failedRollback,
+          )
+        ).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => {
-              if (!remote || said === undefined || !isPassing(error)) return
+              if (said === undefined || !isPassing(error)) return
               doubted = said
               unknown = true
             })
@@ -85,15 +82,21 @@ export const make = ({ sql, where }: { readonly sql: SqlClient.SqlClient; readon
         (error) => !isPassing(error),
         (error) => orElse(Effect.fail(error))
       )
-      return patiently(orElse(again)).pipe(
-        Effect.mapError((error) =>
-          isSqlError(error) && (unknown || (remote && (isPassing(error) || isPatient(error))))
-            ? classify(where, operation, error, unknown ? "unknown" : "not_applied")
-            : error
-        ),
-        Effect.withSpan(`Ledger.${operation}`)
+      return Effect.mapError(patiently(orElse(again)), (error) =>
+        isSqlError(error) && (unknown || isPassing(error) || isPatient(error))
+          ? classify(where, operation, error, unknown ? "unknown" : "not_applied")
+          : error
       )
     })
+
+  /**
+   * One short transaction; nothing that waits may run inside.
+   *
+   * `applied` tells, whenever it is asked, whether the transaction took effect. It has to wait for one that is still under
+   * way. Fails with `ERR_LEDGER_IO` and the outcome `unknown` when the server does not come back in time to be asked.
+   */
+  const transact: typeof resolved = (operation, body, applied) =>
+    Effect.withSpan(remote ? resolved(operation, body, applied) : transaction(body), `Ledger.${operation}`)
 
   return { patiently, transact }
 }

@@ -27,6 +27,8 @@ export interface ApplyOptions {
   readonly document: StoredObject
   /** Reads an object anew; fails when it is not what its digest says. */
   readonly object: history.ReadObject
+  /** The branch that the session was asked for. Beside the work's own it alone is moved forward; any branch, when absent. */
+  readonly branch?: string | undefined
   /** The branch for the work where the branch of a linked worktree cannot go forward to it; `-2` and so on when it is in use. */
   readonly fallbackBranch: string
 }
@@ -107,7 +109,8 @@ const restore: (
   }
 
   // what git is told last is what makes the rest of it count
-  const branch = yield* history.moveHead(checkout, work, fallbackBranch, warnings)
+  const forward = options.branch === undefined ? undefined : [options.branch, fallbackBranch]
+  const branch = yield* history.moveHead(checkout, { work, fallback: fallbackBranch, forward }, warnings)
   yield* history.restoreRefs(checkout, work, warnings)
   yield* history.restoreOperation(checkout, work, object)
   yield* index.publish(checkout, built)

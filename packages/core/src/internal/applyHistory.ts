@@ -69,11 +69,18 @@ const attach = (checkout: Checkout, branch: string) =>
     branch
   )
 
+interface Heading {
+  readonly work: Captured
+  /** The branch for work that goes on none of the others. */
+  readonly fallback: string
+  /** Branches that may be moved forward beside the work's own; all, when absent. */
+  readonly forward: ReadonlyArray<string> | undefined
+}
+
 /** Moves HEAD, and answers which branch it is on then. A branch of the user's is only ever moved forward. */
 export const moveHead = Effect.fnUntraced(function* (
   checkout: Checkout,
-  work: Captured,
-  fallback: string,
+  { fallback, forward, work }: Heading,
   warnings: Array<string>
 ) {
   const { branch, head } = work
@@ -91,7 +98,8 @@ export const moveHead = Effect.fnUntraced(function* (
   if ((yield* tipOf(checkout, branch)) === head && !(yield* isTaken(checkout, branch))) {
     return yield* attach(checkout, branch)
   }
-  if (now.branch !== null && now.head !== null && (yield* isAncestor(checkout, now.head, head))) {
+  const isOurs = now.branch === branch || now.branch === null || (forward?.includes(now.branch) ?? true)
+  if (isOurs && now.branch !== null && now.head !== null && (yield* isAncestor(checkout, now.head, head))) {
     yield* update(checkout, `refs/heads/${now.branch}`, head, now.head)
     return now.branch
   }

@@ -12,6 +12,15 @@ export const configured = (values: Readonly<Record<string, string>>): Readonly<R
     ])
   ])
 
+/** Files outside of a sparse checkout's part are work like any other. */
+const pins = {
+  "core.fsmonitor": "false",
+  "core.hooksPath": "/dev/null",
+  "core.safecrlf": "false",
+  "core.sparseCheckout": "false",
+  "index.sparse": "false"
+}
+
 /**
  * The environment in which no program of the checkout's own choosing runs on this host.
  *
@@ -46,8 +55,10 @@ export const disarmed = Effect.fnUntraced(function* (options: {
     ...env,
     // an object that is not there is not fetched by what the checkout says a remote is
     GIT_ALLOW_PROTOCOL: "none",
+    GIT_NO_LAZY_FETCH: "1",
     GIT_NO_REPLACE_OBJECTS: "1",
-    ...configured({ "core.fsmonitor": "false", "core.hooksPath": "/dev/null", "core.safecrlf": "false", ...none })
+    GIT_LITERAL_PATHSPECS: "0",
+    ...configured({ ...pins, ...none })
   }
 })
 

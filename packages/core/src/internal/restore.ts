@@ -35,6 +35,7 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
     repository: options.repository,
     document: work.document,
     object: (digest) => store.object(checkpointId, digest),
+    branch: row.branch ?? undefined,
     fallbackBranch: fallbackBranch(row)
   })
   yield* Effect.forEach(applied.warnings, held.warn)

@@ -34,7 +34,7 @@ export const layer = (
   PgClient.layer({
     url: Redacted.make(url),
     applicationName: "sandbox",
-    connectTimeout: "10 seconds",
+    connectTimeout: "5 seconds",
     startupParameters: {
       idle_in_transaction_session_timeout: String(Duration.toMillis(limits.abandoned)),
       lock_timeout: String(Duration.toMillis(limits.locked))

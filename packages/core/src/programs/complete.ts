@@ -9,6 +9,7 @@ import { checkpointNow } from "../internal/save.ts"
 import * as sessions from "../internal/sessions.ts"
 import type { OperationRequest } from "../Ledger.ts"
 import type { CompleteOptions } from "../Options.ts"
+import { recovery } from "../Recovery.ts"
 import type { CompleteResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Checkpoint, Session } from "../Session.ts"
@@ -36,7 +37,7 @@ export const complete = Effect.fn("complete")(function* (options: CompleteOption
       nextStep:
         session.state === "destroyed"
           ? "there is nothing to do: it is gone"
-          : `bring it up with \`sandbox resume ${session.id}\` first`,
+          : `run \`${recovery(session, "free")?.command ?? `sandbox resume ${session.id}`}\` first`,
       retryable: false,
       sessionId: session.id,
       state: session.state

@@ -64,9 +64,10 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
     const gone = new Set(lost.flatMap(({ action, session }) => (action === "recover" ? [session!.id] : [])))
     all.push(...(yield* signalled(living, { asked, gone }, options)))
     const due = yield* completed(living, gone, options)
-    // what is destroyed need not be halted first
+    // what is destroyed need not be halted first, and what cannot be seen is told of once
+    const told = isWanted(options, "recover") ? lost.flatMap(({ session }) => session?.id ?? []) : gone
     const ended = new Set([
-      ...gone,
+      ...told,
       ...due.flatMap(({ action, session }) => (action === "destroy" ? [session!.id] : []))
     ])
     all.push(...due, ...(yield* expired(living, ended, options)), ...(yield* expiredRecords(sessions, options)))

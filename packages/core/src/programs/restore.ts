@@ -57,7 +57,7 @@ const nothing = (session: Session, id: string | undefined) =>
 const destroyed = (session: Session, reference: string | undefined) =>
   SandboxError.make("ERR_OPERATION_CONFLICT", {
     message: `${session.name} is destroyed, and has no checkout to restore into`,
-    nextStep: `make a new session of the work: \`sandbox up --from-checkpoint ${reference ?? "<checkpoint>"}\``,
+    nextStep: `make a new session of the work: \`sandbox up --from-checkpoint ${reference ?? "<checkpoint>"} --provider ${session.provider}\``,
     retryable: false,
     sessionId: session.id,
     state: session.state

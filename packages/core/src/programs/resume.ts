@@ -23,6 +23,8 @@ import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session, SessionPatch } from "../Session.ts"
+import * as Time from "../Time.ts"
+import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
 
 /**
@@ -39,6 +41,13 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
   }
   if (session.state === "destroyed")
     return yield* impossible(session, "it is destroyed: make a new one with `sandbox up`")
+  if (session.state === "stopped_unpersisted" && session.instance === null) {
+    return yield* impossible(
+      session,
+      "what its box held is not saved yet",
+      `save it with \`sandbox down ${session.id}\` first`
+    )
+  }
   if (session.state === "stopped_unpersisted" && options.force !== true) {
     return yield* SandboxError.make("ERR_FORCE_REQUIRED", {
       message: `the record of ${session.name} was not saved when it was halted`,
@@ -110,6 +119,12 @@ interface Given {
 const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, { found, plan, wanted }: Given) {
   const entered = yield* held.row
   yield* Effect.forEach(plan.warnings, held.warn)
+  if (entered.expiresAt !== null && entered.expiresAt <= (yield* Time.millis)) {
+    const until = View.iso(entered.expiresAt)
+    yield* held.warn(
+      `it was to be up until ${until}, and \`gc\` halts it again: \`sandbox extend ${entered.id}\` gives it more time`
+    )
+  }
   const saved = wanted === undefined ? undefined : yield* revival.saveFirst(held, backend, wanted)
   const restoring = {
     ...(plan.giveUp ? { restoreFrom: null } : {}),
@@ -260,10 +275,10 @@ const settle = Effect.fnUntraced(function* (
   return { move: yield* held.move(asBefore ? prior.state : "failed"), set: back }
 })
 
-const impossible = (session: Session, way: string) =>
+const impossible = (session: Session, why: string, way = "see what there is with `sandbox list`") =>
   SandboxError.make("ERR_OPERATION_CONFLICT", {
-    message: `${session.name} cannot be resumed: ${way}`,
-    nextStep: "see what there is with `sandbox list`",
+    message: `${session.name} cannot be resumed: ${why}`,
+    nextStep: way,
     retryable: false,
     sessionId: session.id,
     state: session.state

@@ -14,6 +14,7 @@ import * as View from "../../View.ts"
 import * as checkpoints from "../checkpoints.ts"
 import { isExpired } from "../gc/expiry.ts"
 import { isCurrent } from "../gc/finding.ts"
+import { told } from "../gc/leftovers.ts"
 import { isUp, observe } from "../gc/lost.ts"
 import { count } from "../unsaved.ts"
 import { failed, ok, problem, warning } from "./diagnosis.ts"
@@ -142,7 +143,7 @@ export const leftovers = Effect.fnUntraced(function* (unreadable: Array<Unreadab
   const now = yield* Time.millis
   const orphans = yield* ledger.openOrphans
   const intents = yield* ledger.openIntents
-  unreadable.push(...orphans.unreadable, ...intents.unreadable)
+  unreadable.push(...(yield* told([...orphans.unreadable, ...intents.unreadable])))
   const own = (sessionId: string) =>
     Effect.map(
       Effect.orElseSucceed(

@@ -3,17 +3,22 @@ import { Effect } from "effect"
 import type { Held } from "../../Claim.ts"
 import { Ledger, type UnreadableRow } from "../../Ledger.ts"
 import type { GcOptions } from "../../Options.ts"
+import { Principal } from "../../Principal.ts"
 import type { Presence } from "../../Provisioner.ts"
 import { Provisioners, type Target } from "../../Provisioners.ts"
 import { Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { cannotSee, type Finding, idle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
+/** Damage that is not somebody else's. */
+export const told = (unreadable: ReadonlyArray<UnreadableRow>) =>
+  Effect.map(Principal, (principal) => unreadable.filter(({ owner }) => owner === null || owner === principal))
+
 /** Creates that were never answered. */
 export const openIntents = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const now = yield* Time.millis
   const { records, unreadable } = yield* (yield* Ledger).openIntents
-  bad.push(...unreadable)
+  bad.push(...(yield* told(unreadable)))
   const found = yield* Effect.forEach(
     records,
     Effect.fnUntraced(function* (intent) {
@@ -65,7 +70,7 @@ const settled = Effect.fnUntraced(function* (intent: Intent) {
 export const openOrphans = Effect.fnUntraced(function* (options: GcOptions, bad: Array<UnreadableRow>) {
   const now = yield* Time.millis
   const { records, unreadable } = yield* (yield* Ledger).openOrphans
-  bad.push(...unreadable)
+  bad.push(...(yield* told(unreadable)))
   const found = yield* Effect.forEach(
     records,
     Effect.fnUntraced(function* (orphan) {
