@@ -275,7 +275,7 @@ describe.concurrent("the life of a session", () => {
       assert.match((yield* w.sandbox("resume", id)).stdout, /^app-feature {2}ready\n/)
       assert.match(
         (yield* w.sandbox("destroy", id, "--force")).stdout,
-        /^app-feature {2}destroyed\n {2}work kept {2}.* as (ckp_\w+)\nnext: sandbox up --from-checkpoint \1\n$/
+        /^app-feature {2}destroyed\n {2}work kept {2}.* as (ckp_\w+)\nnext: sandbox up --from-checkpoint \1 --provider local\n$/
       )
       assert.match((yield* w.sandbox("destroy", id)).stdout, /^app-feature {2}destroyed \(already\)\n {2}work kept/)
       assert.match((yield* w.sandbox("history", id)).stdout, /WHEN +WHAT +OPERATION\n.*nothing -> requested/)

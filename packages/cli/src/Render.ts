@@ -176,7 +176,7 @@ export const destroyed = (result: Results.DestroyResult): string =>
       ? []
       : [
           facts([["work kept", saved(result.checkpoint)]]),
-          `next: sandbox up --from-checkpoint ${result.checkpoint.id}`
+          `next: sandbox up --from-checkpoint ${result.checkpoint.id} --provider ${result.provider}`
         ])
   ].join("\n")
 

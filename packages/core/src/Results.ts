@@ -250,6 +250,7 @@ export interface DownResult extends OperationResult {
 
 export interface DestroyResult extends OperationResult {
   readonly name: string
+  readonly provider: string
   readonly already?: true
   readonly destroyedAt: string | null
   /** What is kept of its work for a while: `up` can begin with it. */

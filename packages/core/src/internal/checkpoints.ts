@@ -37,8 +37,9 @@ export const problemOf = (error: SandboxError.SandboxError): Problem | undefined
  */
 export const manifestOf = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
   const { digest, id, sessionId } = checkpoint
-  const stored = yield* (yield* CheckpointStore).manifest(id)
-  if (Option.isNone(stored)) return yield* invalid(id, "missing", "the store does not have it")
+  const { manifest, where } = yield* CheckpointStore
+  const stored = yield* manifest(id)
+  if (Option.isNone(stored)) return yield* invalid(id, "missing", `the store ${where} does not have it`)
   const decoded = Manifest.decode(stored.value)
   if (Result.isSuccess(decoded) && decoded.success.session_id !== sessionId) {
     return yield* invalid(id, "foreign", `it is a checkpoint of ${decoded.success.session_id}`)

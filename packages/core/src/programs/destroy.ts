@@ -192,12 +192,13 @@ const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
 })
 
 const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: number) {
-  const { id, name } = yield* held.row
+  const { id, name, provider } = yield* held.row
   const { checkpoints } = yield* (yield* Ledger).history(id)
   const kept = checkpoints.findLast(({ fingerprint }) => fingerprint !== null)
   const answer: DestroyResult = {
     sessionId: id,
     name,
+    provider,
     operationId: held.operationId,
     state: "destroyed",
     destroyedAt: View.iso(destroyedAt),
@@ -210,6 +211,7 @@ const result = Effect.fnUntraced(function* (held: Claim.Held, destroyedAt: numbe
 const already = (session: Session, checkpoint: DestroyResult["checkpoint"]): DestroyResult => ({
   sessionId: session.id,
   name: session.name,
+  provider: session.provider,
   operationId: null,
   state: session.state,
   already: true,
