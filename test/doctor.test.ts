@@ -250,7 +250,7 @@ describe.concurrent("doctor", { timeout: 90_000 }, () => {
       query(w.ledger, "UPDATE sessions SET repository = '/nowhere/at/all' WHERE id = ?", moved)
       const report = yield* examine(w)
       const saved = wrong(report, "session saved")
-      assert.include(saved.finding, "the store does not have it")
+      assert.include(saved.finding, "does not have it")
       assert.include(wrong(report, "session expired").next_step, "sandbox gc")
       assert.include(wrong(report, "repository /nowhere/at/all").finding, "no repository")
       assert.deepEqual(

@@ -773,7 +773,10 @@ for (const database of databases) {
 
       run("what a hook of a dead up left running on this host ends with what the up had made", (world) =>
         Effect.gen(function* () {
-          const setup = { hooks: { preUp: "setsid sleep 30 > /dev/null 2>&1 &" } }
+          // the hook ends once what it leaves is in a session of its own, which nobody ends with it
+          const preUp =
+            'f=$(mktemp); setsid sh -c "rm $f; exec sleep 30" >/dev/null 2>&1 & while [ -e $f ]; do sleep 0.05; done'
+          const setup = { hooks: { preUp } }
           // a memory box has no shell for what comes after
           const begin = (of: World, options: RuntimeOptions) =>
             Effect.ignore(up({ ...upOptions, setup }).pipe(as(of, options)))
