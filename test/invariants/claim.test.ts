@@ -285,6 +285,10 @@ for (const database of databases) {
         const others: ReadonlyArray<readonly [string, Effect.Effect<unknown, SandboxError.SandboxError>]> = [
           ["ERR_OPERATION_CONFLICT", down({ session: "work" }).pipe(as(world, { pid: 7 }))],
           ["ERR_OPERATION_CONFLICT", destroy({ session: "work", confirmDataLoss: true }).pipe(as(world, { pid: 7 }))],
+          [
+            "ERR_OPERATION_CONFLICT",
+            destroy({ session: "work", forget: true, confirmDataLoss: true }).pipe(as(world, { pid: 7 }))
+          ],
           ["ERR_OPERATION_CONFLICT", resume({ session: "work" }).pipe(as(world, { pid: 7 }))],
           ["ERR_OPERATION_CONFLICT", checkpoint({ session: "work" }).pipe(as(world, { pid: 7 }))],
           ["ERR_NAME_TAKEN", up(upOptions).pipe(as(world, { pid: 7 }))]

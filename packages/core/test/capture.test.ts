@@ -2,8 +2,8 @@ import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writ
 import { dirname, join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { apply } from "../src/internal/apply.ts"
-import { capture, fingerprint } from "../src/internal/capture.ts"
+import { apply } from "../src/internal/work/apply.ts"
+import { capture, fingerprint } from "../src/internal/work/capture.ts"
 import { type Kind, listing, memory, type Place, place, seen, stops, user } from "./capturing.ts"
 import { git, layer as services } from "./git.ts"
 

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import type { StoredObject } from "@org/sandbox-core/CheckpointStore"
 import * as SandboxError from "@org/sandbox-core/SandboxError"
 import { Effect, Stream } from "effect"
-import type { CaptureOptions, Sink } from "../src/internal/capture.ts"
+import type { CaptureOptions, Sink } from "../src/internal/work/capture.ts"
 import { directory, git } from "./git.ts"
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")

@@ -43,7 +43,7 @@ export const breaks = [
   {
     invariant: "83",
     why: "the user's own checkout counts as a clone",
-    file: `${core}/internal/checkout.ts`,
+    file: `${core}/internal/work/checkout.ts`,
     edits: [["gitDir !== commonDir || directory === repository", "gitDir !== commonDir"]],
     tests,
     only: "I-83 comes back into a repository"
@@ -51,7 +51,7 @@ export const breaks = [
   {
     invariant: "83",
     why: "whatever branch is checked out is moved forward",
-    file: `${core}/internal/applyHistory.ts`,
+    file: `${core}/internal/work/applyHistory.ts`,
     edits: [["if (isOurs && now.branch !== null", "if (now.branch !== null"]],
     tests,
     only: "I-83 comes back without moving a branch"

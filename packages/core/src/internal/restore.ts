@@ -5,11 +5,11 @@ import type { Held } from "../Claim.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
-import { apply } from "./apply.ts"
-import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { tidy } from "./restoredBranches.ts"
 import { visible } from "./visible.ts"
+import { apply } from "./work/apply.ts"
+import { fingerprint } from "./work/capture.ts"
 
 /** The branch that is used where the asked one may not be moved. */
 export const fallbackBranch = (row: Session): string => `sandbox/${row.name}`

@@ -15,9 +15,9 @@ import * as Setup from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import * as Work from "../Work.ts"
-import { type CaptureOptions, capture } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { visible } from "./visible.ts"
+import { type CaptureOptions, capture } from "./work/capture.ts"
 
 const entered =
   (state: "stopping" | "persisting") =>

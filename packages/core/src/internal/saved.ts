@@ -1,8 +1,8 @@
 /** Whether what a checkout holds now is in a checkpoint. */
 import { Effect } from "effect"
 import type { Checkpoint } from "../Session.ts"
-import { type CaptureOptions, fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { type CaptureOptions, fingerprint } from "./work/capture.ts"
 
 /**
  * Whether a checkpoint, which is read whole, has all of the work in a checkout, a clone's other branches and tags included.

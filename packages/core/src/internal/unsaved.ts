@@ -4,10 +4,10 @@ import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
-import { fingerprint } from "./capture.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { holds } from "./saved.ts"
 import { visible } from "./visible.ts"
+import { fingerprint } from "./work/capture.ts"
 
 /** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
 const mayHaveWork = (session: Session): boolean =>

@@ -4,7 +4,7 @@ import type { Backend } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
 import type { Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
-import type { CaptureOptions } from "./capture.ts"
+import type { CaptureOptions } from "./work/capture.ts"
 
 /** How the work in a directory is captured for a session. */
 export const captured = (session: Session, directory: string): CaptureOptions => ({

@@ -94,7 +94,7 @@ export const remove = Effect.fnUntraced(function* (
       session,
       kind: "destroy",
       operation,
-      force: options.force || options.forget,
+      force: options.force,
       from: [
         "ready",
         "completed",

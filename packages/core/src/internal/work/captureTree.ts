@@ -5,7 +5,7 @@
  * content alone, and neither on times nor on what git remembers of them.
  */
 import { Effect, FileSystem, Path } from "effect"
-import { isSafePath } from "../Work.ts"
+import { isSafePath } from "../../Work.ts"
 import { blobs } from "./blobs.ts"
 import type { Listed } from "./captureIndex.ts"
 import { type Checkout, names, readableNames, some, staging, text } from "./checkout.ts"

@@ -1,7 +1,7 @@
 /** A checkout on this host, and git run in it so that nothing of the user's configuration is executed or believed. */
 import { Effect, FileSystem, Path, Stream } from "effect"
-import * as Git from "../Git.ts"
-import * as SandboxError from "../SandboxError.ts"
+import * as Git from "../../Git.ts"
+import * as SandboxError from "../../SandboxError.ts"
 
 /** A directory of the checkout that belongs to whoever restores into it, and to no work. */
 export const staging = ".sandbox-restore"

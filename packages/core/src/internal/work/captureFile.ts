@@ -1,7 +1,7 @@
 /** One file of a checkout, as one whole read of it. */
 import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
-import type { StoredObject } from "../CheckpointStore.ts"
-import type { WorkFile } from "../Work.ts"
+import type { StoredObject } from "../../CheckpointStore.ts"
+import type { WorkFile } from "../../Work.ts"
 import { type Checkout, unreadable } from "./checkout.ts"
 import { isAbsent } from "./look.ts"
 

@@ -1,9 +1,9 @@
 /** Exports to a branch of the session's repository. */
 import { Effect, FileSystem } from "effect"
-import * as Git from "../Git.ts"
-import type { SandboxError } from "../SandboxError.ts"
-import type { Session } from "../Session.ts"
-import { failed, fromGit, type Stage, type Work } from "./exportStage.ts"
+import * as Git from "../../Git.ts"
+import type { SandboxError } from "../../SandboxError.ts"
+import type { Session } from "../../Session.ts"
+import { failed, fromGit, type Stage, type Work } from "./stage.ts"
 
 /** How long a push may take. */
 const timeout = "10 minutes"

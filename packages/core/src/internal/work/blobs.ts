@@ -1,7 +1,7 @@
 /** Contents of git objects as they are stored, without filters or conversions. */
 import { Effect, Stream } from "effect"
-import * as Git from "../Git.ts"
-import * as SandboxError from "../SandboxError.ts"
+import * as Git from "../../Git.ts"
+import * as SandboxError from "../../SandboxError.ts"
 import { type Checkout, stream } from "./checkout.ts"
 
 /** What is done with an object, piece by piece. */

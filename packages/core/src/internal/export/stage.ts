@@ -5,9 +5,9 @@
  * is run to push, because what works in a session may have written that configuration.
  */
 import { Effect, FileSystem, Path, Stream } from "effect"
-import * as Git from "../Git.ts"
-import * as SandboxError from "../SandboxError.ts"
-import { configured, disarmed } from "./exportConfiguration.ts"
+import * as Git from "../../Git.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import { configured, disarmed } from "./configuration.ts"
 
 /** A bare repository of this operation alone, which has every object that the checkout has. */
 export interface Stage {

@@ -1,13 +1,13 @@
 /** What an export is asked for, and of which sessions. */
 import { Effect, Path } from "effect"
-import type { State } from "../Lifecycle.ts"
-import { liveness } from "../Liveness.ts"
-import type { ExportOptions } from "../Options.ts"
-import { recovery } from "../Recovery.ts"
-import * as Repository from "../Repository.ts"
-import * as SandboxError from "../SandboxError.ts"
-import type { Session } from "../Session.ts"
-import * as Setup from "../Setup.ts"
+import type { State } from "../../Lifecycle.ts"
+import { liveness } from "../../Liveness.ts"
+import type { ExportOptions } from "../../Options.ts"
+import { recovery } from "../../Recovery.ts"
+import * as Repository from "../../Repository.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import type { Session } from "../../Session.ts"
+import * as Setup from "../../Setup.ts"
 
 /** States in which there is work that nobody is moving. */
 export const from: ReadonlyArray<State> = ["ready", "completed", "stopped"]

@@ -4,9 +4,9 @@
  * Nothing is ever written or removed through a link: a path whose directory is one is made a directory first.
  */
 import { Effect, FileSystem, Path, Stream } from "effect"
-import { Hasher } from "../Hasher.ts"
-import * as SandboxError from "../SandboxError.ts"
-import type { Checkout as Captured, WorkFile } from "../Work.ts"
+import { Hasher } from "../../Hasher.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import type { Checkout as Captured, WorkFile } from "../../Work.ts"
 import type { ReadObject } from "./applyHistory.ts"
 import { read } from "./blobs.ts"
 import { octal } from "./captureFile.ts"

@@ -1,6 +1,6 @@
 /** What of a repository's history a checkpoint needs: where HEAD and its like point, and a pack of what is new there. */
 import { Effect, FileSystem, Path, Stream } from "effect"
-import { type Checkout as Captured, operationDirectories, operationFiles } from "../Work.ts"
+import { type Checkout as Captured, operationDirectories, operationFiles } from "../../Work.ts"
 import { types } from "./blobs.ts"
 import { bytes, type Checkout, lines, stream, text } from "./checkout.ts"
 

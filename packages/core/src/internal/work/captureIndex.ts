@@ -1,6 +1,6 @@
 /** The index of a checkout, as far as it differs from the commit. */
 import { Effect } from "effect"
-import type { IndexEntry } from "../Work.ts"
+import type { IndexEntry } from "../../Work.ts"
 import { type Checkout, names, readableNames } from "./checkout.ts"
 
 /** An entry of the index as git lists it. */

@@ -3,11 +3,11 @@
  * in the repository it belongs to. An apply that was killed is run again.
  */
 import { Effect, FileSystem, Path, type PlatformError, Result, Stream } from "effect"
-import type { StoredObject } from "../CheckpointStore.ts"
-import type { GitError, GitServices } from "../Git.ts"
-import type { Hasher } from "../Hasher.ts"
-import * as SandboxError from "../SandboxError.ts"
-import * as Work from "../Work.ts"
+import type { StoredObject } from "../../CheckpointStore.ts"
+import type { GitError, GitServices } from "../../Git.ts"
+import type { Hasher } from "../../Hasher.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import * as Work from "../../Work.ts"
 import { restoreFiles } from "./applyFiles.ts"
 import * as history from "./applyHistory.ts"
 import * as index from "./applyIndex.ts"

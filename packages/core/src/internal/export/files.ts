@@ -1,6 +1,6 @@
 /** Exports that are files of this host: a bundle, and a series of patches. Written beside, made durable, then renamed. */
 import { Effect, FileSystem, Path, PlatformError } from "effect"
-import { failed, must, nobody, type Stage, type Work } from "./exportStage.ts"
+import { failed, must, nobody, type Stage, type Work } from "./stage.ts"
 
 const unwritable = <A, E, R>(effect: Effect.Effect<A, E | PlatformError.PlatformError, R>) =>
   Effect.mapError(effect, (error) =>

@@ -1,6 +1,6 @@
 /** What a checkout's own configuration may do while its work is read. */
 import { Effect, FileSystem } from "effect"
-import * as Git from "../Git.ts"
+import * as Git from "../../Git.ts"
 
 /** Keys of git's configuration for one command, by the environment. */
 export const configured = (values: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>

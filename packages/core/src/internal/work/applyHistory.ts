@@ -1,12 +1,12 @@
 /** Giving a repository the history of restored work: its objects, HEAD, branches, stash, and what had begun. */
 import { Effect, FileSystem, Path, Stream } from "effect"
-import * as SandboxError from "../SandboxError.ts"
-import { type Checkout as Captured, operationDirectories, operationFiles } from "../Work.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import { type Checkout as Captured, operationDirectories, operationFiles } from "../../Work.ts"
+import { restoredMessage } from "../restoredBranches.ts"
+import { feed } from "../tar.ts"
 import { blobs, types } from "./blobs.ts"
 import { headOf, ownBranches, ownStash, refsBelow, stashesOf } from "./captureHistory.ts"
 import { bytes, type Checkout, text } from "./checkout.ts"
-import { restoredMessage } from "./restoredBranches.ts"
-import { feed } from "./tar.ts"
 
 /** Reads an object of the checkpoint; what it gives is what the digest says, or it fails. */
 export type ReadObject = (digest: string) => Stream.Stream<Uint8Array, SandboxError.SandboxError>

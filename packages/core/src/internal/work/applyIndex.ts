@@ -1,6 +1,6 @@
 /** Building the index of restored work beside the checkout's own, which is replaced when everything else is there. */
 import { Effect, FileSystem, Option, Path } from "effect"
-import type { Checkout as Captured } from "../Work.ts"
+import type { Checkout as Captured } from "../../Work.ts"
 import { emptyTree, list } from "./captureIndex.ts"
 import { bytes, type Checkout, staging } from "./checkout.ts"
 

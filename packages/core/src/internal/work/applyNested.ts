@@ -1,7 +1,7 @@
 /** Repositories inside a restored checkout: making those that are not there. */
 import { Effect, FileSystem, Path } from "effect"
-import * as Git from "../Git.ts"
-import { isSafePath, type Nested } from "../Work.ts"
+import * as Git from "../../Git.ts"
+import { isSafePath, type Nested } from "../../Work.ts"
 import { type Checkout, text } from "./checkout.ts"
 
 /** Makes an empty repository at the place, when none is there. A submodule gets the layout that git gives it. */
