@@ -334,6 +334,31 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
     })
   )
 
+  it.live("where halting ends the box and nothing is saved by itself, work done at the last moment is not lost", () =>
+    Effect.gen(function* () {
+      const w = yield* world
+      const provider = fileURLToPath(new URL("support/terminalProvider.ts", import.meta.url))
+      mkdirSync(join(w.directory, "home/.config/sandbox"), { recursive: true })
+      writeFileSync(
+        join(w.directory, "home/.config/sandbox/config.yaml"),
+        [
+          `providers: {terminal: {use: ${JSON.stringify(provider)}}}`,
+          "durability: {checkpoint: manual}",
+          "hooks: {pre_down: 'echo late > late.txt'}"
+        ].join("\n")
+      )
+      const up = yield* json(w, "up", w.repository, "-b", "feature", "-n", "app", "-p", "terminal")
+      assert.isTrue(up.ok, JSON.stringify(up))
+      const refused = yield* w.sandbox("down", "app", "--json")
+      assert.strictEqual(refused.code, 1, refused.stdout)
+      assert.strictEqual(refused.json().error_code, "ERR_DATA_LOSS_UNCONFIRMED")
+      assert.strictEqual((yield* json(w, "status", "app")).state, "ready")
+      assert.isTrue(existsSync(join(up.worktree_path, "late.txt")))
+      const given = yield* json(w, "down", "app", "--confirm-data-loss")
+      assert.strictEqual(given.state, "stopped", JSON.stringify(given))
+    })
+  )
+
   it.live("a checkpoint that is needed is not removed, and one that is not leaves nothing behind", () =>
     Effect.gen(function* () {
       const w = yield* world

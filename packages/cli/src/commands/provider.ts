@@ -1,5 +1,5 @@
 import { Git, type Provisioner, SandboxError } from "@org/sandbox-core"
-import { Effect, FileSystem, Option, Path, Predicate } from "effect"
+import { Effect, FileSystem, Layer, Option, Path, Predicate } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { DurationText } from "../Duration.ts"
 import { moduleOf } from "../moduleOf.ts"
@@ -56,7 +56,7 @@ const conform = Command.make(
           })
           const onVerdict = (verdict: Verdict, done: number, total: number) =>
             quiet ? Effect.void : Output.note(progress(verdict, done, total))
-          return yield* run({ only: groups, onVerdict }).pipe(Effect.provide(provider), Effect.provide(context))
+          return yield* Effect.provide(run({ only: groups, onVerdict }), Layer.merge(provider, context))
         }).pipe(Effect.scoped)
       )
       yield* Output.result({ ...report, warnings: [] }, { json, human })

@@ -28,7 +28,8 @@ export const midOperation = (error: SandboxError.SandboxError, operationId: stri
 /** The stand-down of an operation whose session somebody else has now. */
 export const claimLost = (sessionId: string, operationId: string) =>
   SandboxError.make("ERR_CLAIM_LOST", {
-    message: "another operation took this session over; this one stood down without touching it further",
+    message:
+      "this operation does not hold the session any more: another one took it over, or the ledger was out of reach for too long; nothing was touched since",
     nextStep: `look at what became of it with \`sandbox status ${sessionId}\`, then run the command again`,
     operationId,
     sessionId

@@ -12,6 +12,7 @@ import { read as readEnvironment } from "./environment.ts"
 import { recorded } from "./failures.ts"
 import * as hooks from "./hooks.ts"
 import { save, stage, unstage } from "./save.ts"
+import { nothingUnsaved } from "./unsaved.ts"
 
 /** Where a claim to halt a session enters, by what an inherited crash left. */
 export const entrance = (row: Session, prior: Prior | null): State => {
@@ -37,7 +38,11 @@ export const entrance = (row: Session, prior: Prior | null): State => {
 export const unserved = { ports: null, endpointUrl: null } as const
 
 /** Stops the box unless it is seen halted, and proves it: ends in `persisting`. */
-export const stop = Effect.fnUntraced(function* (held: Held) {
+export const stop = Effect.fnUntraced(function* (
+  held: Held,
+  /** Who is refused where the box would take unsaved work along; none when that was given up. */
+  refusing: "down" | "destroy" | undefined
+) {
   const backends = yield* Provisioners
   const row = yield* held.row
   const stopped: Array<{ readonly ref: InstanceRef; readonly gone: boolean }> = []
@@ -51,7 +56,11 @@ export const stop = Effect.fnUntraced(function* (held: Held) {
     }
     if (target.ref !== null) yield* beforeHalt(held, backend, ref)
     // what cannot be read any more once it is halted is put aside before
-    if (backend.haltIsTerminal && target.ref !== null) yield* held.phase("capture", stage(held, backend))
+    if (backend.haltIsTerminal && target.ref !== null) {
+      const putAside = yield* held.phase("capture", stage(held, backend))
+      // looked at again under the claim: work may have been done since
+      if (!putAside && refusing !== undefined) yield* nothingUnsaved(row, refusing)
+    }
     yield* hooks.endLeftovers(row, target.key)
     const gone = yield* held.phase("stop", halt(backend, ref))
     stopped.push({ ref, gone })

@@ -79,10 +79,13 @@ const workToSave = Effect.fnUntraced(function* (session: Session, events: Readon
   return Result.isSuccess(decoded) ? ({ _tag: "staged", id, manifest: decoded.success } satisfies Source) : undefined
 })
 
-/** Puts the work aside before a halt that ends the box; what is saved afterwards is made of it. */
+/**
+ * Puts the work aside before a halt that ends the box; what is saved afterwards is made of it. `false` where nothing was put
+ * aside: it is not to be saved, or cannot be seen.
+ */
 export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) {
   const session = yield* held.row
-  if (Setup.keeping(session.setup).checkpoint === "manual") return
+  if (Setup.keeping(session.setup).checkpoint === "manual") return false
   const { events } = yield* (yield* Ledger).history(session.id)
   const entry = events.findLast(entered("stopping"))
   const options = yield* visible(session, backend).pipe(
@@ -92,7 +95,7 @@ export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) 
       () => Effect.undefined
     )
   )
-  if (entry === undefined || options === undefined) return
+  if (entry === undefined || options === undefined) return false
   const { warnings } = yield* publish({
     session,
     id: idOf(session, entry),
@@ -102,6 +105,7 @@ export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) 
     source: { _tag: "checkout", options }
   }).pipe(Effect.mapError(rejected))
   yield* Effect.forEach(warnings, held.warn)
+  return true
 })
 
 /**

@@ -116,7 +116,7 @@ export const remove = Effect.fnUntraced(function* (
         const entered = (yield* held.row).state
         if (entered === "stopping") {
           if (options.noPersist) yield* held.commit({ move: yield* held.move("tearing_down") })
-          else yield* halting.stop(held)
+          else yield* halting.stop(held, options.confirmDataLoss ? undefined : "destroy")
         }
         if ((yield* held.row).state === "persisting") {
           yield* held.commit((yield* halting.persist(held)).change)

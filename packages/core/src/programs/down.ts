@@ -95,7 +95,9 @@ const use = Effect.fnUntraced(function* (
     const answer = { ...end, persistedAt: View.isoOrNull(entered.persistedAt) }
     return ready.done(yield* result(held, answer), yield* detach(held, {}, options))
   }
-  if (entered.state === "stopping") yield* halting.stop(held)
+  if (entered.state === "stopping") {
+    yield* halting.stop(held, options.confirmDataLoss === true ? undefined : "down")
+  }
   const { change, checkpoint } = yield* halting.persist(held)
   const last = options.deleteWorktree === true ? yield* detach(held, change, options) : change
   return ready.done(
