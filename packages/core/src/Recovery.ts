@@ -13,6 +13,10 @@ export const recovery = (session: Session, claim: Liveness): Recovery | null => 
     }
   }
   const died = session.claim === null ? "" : `${session.claim.kind} died in phase ${session.claim.phase}; `
+  if (session.state === "stopped" && session.restoreFrom !== null) {
+    // whoever works on with the checkout as it is would see it replaced by the next resume
+    return { command: command("resume"), reason: `${died}this finishes restoring ${session.restoreFrom}` }
+  }
   switch (session.state) {
     case "requested":
       return { command: command("down"), reason: `${died}nothing was made yet: this clears the name` }

@@ -8,6 +8,7 @@ import * as SandboxError from "../SandboxError.ts"
 import type { Checkpoint, Session } from "../Session.ts"
 import * as View from "../View.ts"
 import * as Work from "../Work.ts"
+import { concat } from "./archiveHeader.ts"
 
 /** Why a checkpoint cannot be used. `foreign`: it is another session's, which no force can overlook. */
 export type Problem = "missing" | "damaged" | "foreign" | "stale"
@@ -75,16 +76,6 @@ export const documentOf = Effect.fnUntraced(function* (id: string, { document }:
   const decoded = Work.decode(concat(chunks))
   return Result.isSuccess(decoded) ? decoded.success : yield* invalid(id, "damaged", decoded.failure)
 })
-
-const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
-  }
-  return whole
-}
 
 /** The session's newest checkpoint, and its newest one that has work. */
 export const newest = Effect.fnUntraced(function* (session: Session) {

@@ -8,6 +8,7 @@ import type { GitError, GitServices } from "../../Git.ts"
 import type { Hasher } from "../../Hasher.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import * as Work from "../../Work.ts"
+import { concat } from "../archiveHeader.ts"
 import { restoreFiles } from "./applyFiles.ts"
 import * as history from "./applyHistory.ts"
 import * as index from "./applyIndex.ts"
@@ -48,7 +49,7 @@ export interface Applied {
  */
 export const apply = Effect.fnUntraced(
   function* (options: ApplyOptions) {
-    const bytes = checkouts.concat(yield* Stream.runCollect(options.object(options.document.digest)))
+    const bytes = concat(yield* Stream.runCollect(options.object(options.document.digest)))
     const decoded = Work.decode(bytes)
     if (Result.isFailure(decoded)) return yield* unreadable(decoded.failure)
     const { checkout: work, exclude, include } = decoded.success

@@ -2,6 +2,7 @@
 import { Effect, FileSystem, Path, Stream } from "effect"
 import * as Git from "../../Git.ts"
 import * as SandboxError from "../../SandboxError.ts"
+import { concat } from "../archiveHeader.ts"
 
 /** A directory of the checkout that belongs to whoever restores into it, and to no work. */
 export const staging = ".sandbox-restore"
@@ -210,16 +211,3 @@ const escape = (name: Uint8Array): string =>
 /** The first few of many names. */
 export const some = (names: ReadonlyArray<string>): string =>
   names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "")
-
-/** One array of all of them. */
-export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const [only] = chunks
-  if (only !== undefined && chunks.length === 1) return only
-  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
-  }
-  return whole
-}
