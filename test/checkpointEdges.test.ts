@@ -286,6 +286,47 @@ describe.concurrent("work that a checkpoint keeps", { timeout: 120_000 }, () => 
     })
   )
 
+  it.live(
+    "I-31 is finished by what status says, where the restore was killed and the resume after it interrupted",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* world
+        const gate = join(w.directory, "gate")
+        const reached = join(w.directory, "reached")
+        const hook = `test ! -e ${gate} || { touch ${reached}; sleep 100; }`
+        writeFileSync(join(w.repository, "sandbox.yaml"), `hooks: {post_up: "${hook}"}\n`)
+        const { worktree_path: at } = yield* up(w, "--trust-config")
+        work(at)
+        const wanted = everything(at)
+        const { checkpoint } = yield* json(w, "checkpoint", "create", "app")
+        writeFileSync(join(at, "later.txt"), "later\n")
+        yield* json(w, "down", "app")
+        writeFileSync(gate, "")
+        for (const [signal, ...args] of [
+          ["SIGKILL", "restore", "app", checkpoint!.id],
+          ["SIGINT", "resume", "app"]
+        ] as const) {
+          const running = yield* w.start([...args])
+          yield* eventually(`${args[0]} is at its hook`, () => existsSync(reached) || running.hasEnded())
+          running.signal(signal)
+          yield* running.ended
+          rmSync(reached)
+        }
+        rmSync(gate)
+        const { recovery, state } = yield* json(w, "status", "app")
+        assert.strictEqual(state, "failed")
+        yield* refused(w, "export", "app", "--to", "patch", "--output", join(w.directory, "out"))
+        yield* json(w, ...recovery!.command.split(" ").slice(1))
+        assert.deepEqual(everything(at), wanted)
+        // and nothing is left that would change it again
+        writeFileSync(join(at, "later.txt"), "later\n")
+        const after = everything(at)
+        yield* json(w, "down", "app")
+        yield* json(w, "resume", "app")
+        assert.deepEqual(everything(at), after)
+      }).pipe(Effect.scoped)
+  )
+
   it.live("can be put back from a copy, and removed then", () =>
     Effect.gen(function* () {
       const w = yield* world

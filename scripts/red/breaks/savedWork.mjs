@@ -4,6 +4,14 @@ const tests = { project: "system", file: "test/checkpointEdges.test.ts" }
 
 export const breaks = [
   {
+    invariant: "31",
+    why: "a halted session whose checkout is half restored is called stopped",
+    file: `${core}/programs/resume.ts`,
+    edits: [["if (back.restoreFrom !== null) return", "if (back.restoreFrom !== null && wasUp) return"]],
+    tests,
+    only: "I-31 is finished by what status says"
+  },
+  {
     invariant: "34",
     why: "what was put aside goes before it is recorded that it is saved",
     file: `${core}/internal/halt.ts`,

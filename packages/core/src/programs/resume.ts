@@ -270,7 +270,8 @@ const settle = Effect.fnUntraced(function* (
   const seen = yield* backend.inspect(prior.instance)
   if (seen._tag === "gone") return yield* boxLost(held, lastError)
   const untouched = !held.inherited && !failure.undone.some(({ name }) => name === box.stopUndo)
-  if (back.restoreFrom !== null && wasUp) return { move: yield* held.move("failed"), set: back }
+  // nobody is to work on with a checkout that the next resume replaces
+  if (back.restoreFrom !== null) return { move: yield* held.move("failed"), set: back }
   const asBefore = wasUp ? seen._tag === "running" : seen._tag === "stopped" || (seen._tag === "unknown" && untouched)
   return { move: yield* held.move(asBefore ? prior.state : "failed"), set: back }
 })
