@@ -42,7 +42,15 @@ export const rows = (w: World): ReadonlyArray<Row> => w.query<Row>("SELECT * FRO
 export interface Work {
   readonly session: string
   readonly held: ReturnType<typeof everything>
+  /** Files that a command may have changed after that was seen, and before it was gone. */
+  readonly changed?: ReadonlyArray<string> | undefined
 }
+
+/** What a checkout holds but for these files, at the top and below `sub/`. */
+export const without = ({ files, head }: Work["held"], names: ReadonlyArray<string>) => ({
+  head,
+  files: files.filter((line) => line !== "sub/" && !names.some((name) => new RegExp(`^(sub/)?${name} `).test(line)))
+})
 
 export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
@@ -149,12 +157,13 @@ export const collected = (w: World): void => {
 
 /** Every piece of work is byte for byte in its session's checkout, in a commit on a branch, or in a checkpoint that restores to it. */
 export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void> => {
-  for (const { held, session } of works) {
+  for (const work of works) {
+    const { held, session } = work
     const row = rows(w).find(({ id }) => id === session)
     const checkout = row !== undefined && bound(row) ? row.workspace_path : null
     if (checkout !== null && existsSync(checkout) && same(everything(checkout), held)) continue
     if (published(w, held)) continue
-    const tried = await restore(w, session, held)
+    const tried = await restore(w, work)
     demand(tried === undefined, "lost", () => `the work of ${session} (${row?.state}) is nowhere: ${tried}`)
   }
 }
@@ -170,7 +179,7 @@ const published = (w: World, { head, status }: Work["held"]): boolean => {
 }
 
 /** Tries the checkpoints of a session, newest first, by making a session of each; says what none of them had. */
-const restore = async (w: World, session: string, held: Work["held"]): Promise<string | undefined> => {
+const restore = async (w: World, { changed = [], held, session }: Work): Promise<string | undefined> => {
   const saved = w.query<{ id: string }>(
     "SELECT id FROM checkpoints WHERE session_id = ? AND head = ? ORDER BY persisted_at DESC",
     session,
@@ -185,6 +194,7 @@ const restore = async (w: World, session: string, held: Work["held"]): Promise<s
     const end = await w.run(["destroy", session_id, "--force", "--confirm-data-loss", "--json"])
     demand(end.code === 0, "stuck", () => told(end))
     if (same(found, held)) return undefined
+    if (changed.length > 0 && same(without(found, changed), without(held, changed))) return undefined
     seen.push(`${id}: ${difference(held, found)}`)
   }
   return seen.length === 0 ? `no checkpoint is at ${held.head}` : seen.join("; ")

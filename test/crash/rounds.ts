@@ -15,7 +15,8 @@ import {
   recover,
   rows,
   same,
-  type Work
+  type Work,
+  without
 } from "./checks.ts"
 import type { Control } from "./instrument/points.ts"
 import { type Ended, type Running, told, type World } from "./world.ts"
@@ -205,7 +206,7 @@ export class Soak {
       const checkout = checkoutOf(row)
       if (checkout === undefined) {
         if (held === undefined) continue
-        this.keep({ session: row.id, held })
+        this.keep({ session: row.id, held, changed: edited })
         this.current.delete(row.id)
         continue
       }
@@ -258,8 +259,3 @@ export class Soak {
     return this.log.slice(-25).join("\n")
   }
 }
-
-const without = ({ files, head }: Held, names: ReadonlyArray<string>) => ({
-  head,
-  files: files.filter((line) => line !== "sub/" && !names.some((name) => new RegExp(`^(sub/)?${name} `).test(line)))
-})
