@@ -18,7 +18,7 @@ const project = (name: string, root: string, include: ReadonlyArray<string>) => 
 export default defineConfig({
   test: {
     projects: [
-      ...["core", "conformance", "provider-local", "cli"].map((name) =>
+      ...["core", "conformance", "provider-local", "provider-docker", "cli"].map((name) =>
         project(name, `packages/${name}`, ["test/**/*.test.ts"])
       ),
       project("system", "test", ["**/*.test.ts"]),

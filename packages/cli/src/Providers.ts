@@ -7,5 +7,6 @@ export interface Builtin extends Registration.Registration {
 }
 
 export const builtin: Readonly<Record<string, Builtin>> = {
+  docker: { use: () => import("@org/sandbox-provider-docker"), isolation: "container" },
   local: { use: () => import("@org/sandbox-provider-local"), isolation: "none" }
 }

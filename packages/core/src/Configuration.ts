@@ -19,7 +19,7 @@ export { type Layer, type LayerName, layerNames, type Origin, type Position } fr
 export { secretSource, settings, setup, spec } from "./Configuration/meaning.ts"
 export { type Declared, declared, nominal } from "./Configuration/ports.ts"
 export { isolationOf, type Surroundings, withoutEffect } from "./Configuration/rules.ts"
-export { parseBytes } from "./Configuration/scalars.ts"
+export { Memory, parseBytes } from "./Configuration/scalars.ts"
 
 /** Something wrong or noteworthy, and where it was written. */
 export interface Problem extends Origin {

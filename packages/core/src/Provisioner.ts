@@ -71,8 +71,19 @@ export interface ProvisionIntent {
   /** Must be set by the create call itself, before anything else can fail. */
   readonly labels: Readonly<Record<string, string>>
   readonly spec: Spec
+  /** What the session's services listen on in the box: `endpoint` is asked for these. */
+  readonly ports?: ReadonlyArray<PortRequest> | undefined
   /** Milliseconds since the epoch; after it nobody waits for the box any more. */
   readonly deadline: number
+  /** Tells whoever waits how far a long step is, such as the download of an image. */
+  readonly report?: ((line: string) => Effect.Effect<void>) | undefined
+}
+
+/** A port that is listened on in a box. */
+export interface PortRequest {
+  readonly port: number
+  /** The port of this host where it is to be reached; any that is free, when absent. */
+  readonly hostPort?: number | undefined
 }
 
 /** What `find` saw. `unknown` is an answer: it is never read as `absent`. */

@@ -1,3 +1,4 @@
+export * as Archive from "./Archive.ts"
 export * as Browser from "./Browser.ts"
 export * as CheckpointStore from "./CheckpointStore.ts"
 export * as Claim from "./Claim.ts"

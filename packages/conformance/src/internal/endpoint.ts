@@ -1,10 +1,8 @@
 import { Provisioner } from "@org/sandbox-core/Provisioner"
 import { Effect } from "effect"
-import { broken, capability, eventually, inGroup, newBox, observed, same } from "./kit.ts"
+import { broken, capability, eventually, inGroup, newBox, observed, ports, same } from "./kit.ts"
 
 const law = inGroup("endpoint")
-
-const ports = [3000, 8080] as const
 
 /** What listens in a box can be reached from here. */
 export const endpoint = [

@@ -72,6 +72,9 @@ export const capability = <K extends Capability>(name: K) =>
 /** A ledger id of this run that no other box but those of the calling law carries. */
 export const otherLedger = Effect.map(LawContext, ({ ledgerId }) => `${ledgerId}x`)
 
+/** What services would listen on in every box of the laws. */
+export const ports = [3000, 8080] as const
+
 /** An intent of its own, whose box is destroyed when the scope closes. */
 export const newIntent = Effect.fnUntraced(function* (ledgerId?: string) {
   const provisioner = yield* Provisioner
@@ -95,6 +98,7 @@ export const newIntent = Effect.fnUntraced(function* (ledgerId?: string) {
       [labelNames.expiresAt]: String(now + 3_600_000)
     },
     spec: context.spec,
+    ports: ports.map((port) => ({ port })),
     deadline: now + 600_000
   }
   return intent

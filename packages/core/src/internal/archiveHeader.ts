@@ -27,6 +27,14 @@ export interface Fields {
   readonly extension?: Extension | undefined
 }
 
+/** Numbers of a user and of a group. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+const nobody: Owner = { uid: 0, gid: 0 }
+
 /** Bytes as text of one character each, and back. */
 export const binary = (bytes: Uint8Array): string => {
   let text = ""
@@ -146,16 +154,16 @@ export const extras = (extension: Extension, content: Uint8Array): Extras | unde
 }
 
 /**
- * A header for an entry, behind others where its names are too long. Nobody owns what it describes. GNU's format, which
- * everybody reads, takes names as the bytes they are, whatever the reader's locale.
+ * A header for an entry, behind others where its names are too long. GNU's format, which everybody reads, takes names as
+ * the bytes they are, whatever the reader's locale.
  */
-export const write = (entry: Fields): Uint8Array => {
+export const write = (entry: Fields, owner: Owner = nobody): Uint8Array => {
   const name = entry.kind === "directory" ? `${entry.name}/` : entry.name
   const types = { file: "0", hardlink: "1", symlink: "2", directory: "5", special: "0", unknown: "0" } as const
   return concat([
     ...(name.length > 100 ? long("L", name) : []),
     ...(entry.target.length > 100 ? long("K", entry.target) : []),
-    encode({ ...entry, name: name.slice(0, 100), target: entry.target.slice(0, 100) }, types[entry.kind])
+    encode({ ...entry, name: name.slice(0, 100), target: entry.target.slice(0, 100) }, types[entry.kind], owner)
   ])
 }
 
@@ -163,20 +171,25 @@ const long = (type: "L" | "K", name: string): ReadonlyArray<Uint8Array> => {
   const size = name.length + 1
   const body = new Uint8Array(Math.ceil(size / block) * block)
   body.set(bytesOf(name))
-  return [encode({ name: "././@LongLink", target: "", mode: 0o644, mtime: 0, size }, type), body]
+  return [encode({ name: "././@LongLink", target: "", mode: 0o644, mtime: 0, size }, type, nobody), body]
 }
 
-const encode = (entry: Pick<Fields, "name" | "target" | "mode" | "mtime" | "size">, type: string): Uint8Array => {
+const encode = (
+  entry: Pick<Fields, "name" | "target" | "mode" | "mtime" | "size">,
+  type: string,
+  { gid, uid }: Owner
+): Uint8Array => {
   const bytes = new Uint8Array(block)
   const put = ([at]: readonly [number, number], value: string) => bytes.set(bytesOf(value), at)
-  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`
+  /** Octal digits or, where there is no room for them, bytes behind one whose first bit is set. */
+  const count = (value: number, digits: number) =>
+    value < 8 ** digits ? `${value.toString(8).padStart(digits, "0")}\0` : `\x80${binary(large(value, digits))}`
   put(field.name, entry.name)
-  put(field.mode, octal(entry.mode, 7))
-  put(field.uid, octal(0, 7))
-  put(field.gid, octal(0, 7))
-  if (entry.size < 8 ** 11) put(field.size, octal(entry.size, 11))
-  else put(field.size, `\x80${binary(large(entry.size))}`)
-  put(field.mtime, octal(entry.mtime, 11))
+  put(field.mode, count(entry.mode, 7))
+  put(field.uid, count(uid, 7))
+  put(field.gid, count(gid, 7))
+  put(field.size, count(entry.size, 11))
+  put(field.mtime, count(entry.mtime, 11))
   put(field.type, type)
   put(field.target, entry.target)
   put(field.magic, "ustar  ")
@@ -184,6 +197,5 @@ const encode = (entry: Pick<Fields, "name" | "target" | "mode" | "mtime" | "size
   return bytes
 }
 
-/** A number that octal digits have no room for, in eleven bytes. */
-const large = (value: number): Uint8Array =>
-  Uint8Array.from({ length: 11 }, (_, at) => Math.floor(value / 256 ** (10 - at)) % 256)
+const large = (value: number, length: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, at) => Math.floor(value / 256 ** (length - 1 - at)) % 256)

@@ -2,7 +2,8 @@
 import { Duration, Effect, Exit } from "effect"
 import type { Held } from "../Claim.ts"
 import { Ledger } from "../Ledger.ts"
-import { labelNames, type ProvisionIntent } from "../Provisioner.ts"
+import { publish } from "../Progress.ts"
+import { labelNames, type PortRequest, type ProvisionIntent } from "../Provisioner.ts"
 import { type Backend, CallPolicy, type Target } from "../Provisioners.ts"
 import type { UndoOutcome } from "../Rollback.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -15,6 +16,8 @@ import {
   type Session,
   type SessionPatch
 } from "../Session.ts"
+import * as Setup from "../Setup.ts"
+import * as Slots from "../Slots.ts"
 import * as Time from "../Time.ts"
 
 /** The name of the undo that removes a new box; `settle` asks how it went. */
@@ -59,6 +62,15 @@ const prolonged = Effect.fnUntraced(function* (intent: Intent) {
   const { provision } = yield* CallPolicy
   return new Intent({ ...intent, deadline: (yield* Time.millis) + Duration.toMillis(provision.limit) })
 })
+
+/** What services listen on; a port that was asked for by number is one of this host, too. */
+const published = ({ setup }: Session): ReadonlyArray<PortRequest> =>
+  setup === null
+    ? []
+    : Setup.ports(setup).map(({ base, name }) => {
+        const fixed = Slots.numberOf(setup.fixedPorts, name)
+        return fixed === undefined ? { port: base } : { port: fixed, hostPort: fixed }
+      })
 
 const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
   held.onRollback({
@@ -113,7 +125,16 @@ export const make = Effect.fnUntraced(function* <R, R2, R3>(
     name: intent.name,
     labels: labels(ledger.id, row, intent.key),
     spec: row.spec,
-    deadline: intent.deadline
+    ports: published(row),
+    deadline: intent.deadline,
+    report: (text) =>
+      publish({
+        type: "output",
+        operationId: held.operationId,
+        sessionId: row.id,
+        source: "provision",
+        text: `${text}\n`
+      })
   }
   yield* options.before(intent.key)
   const ref = yield* held.phase("provision", backend.provision(request))

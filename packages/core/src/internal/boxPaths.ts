@@ -1,9 +1,9 @@
 /** Paths in boxes: how they are written, and what stands there, seen through nothing but the provider's archives. */
 import { Effect, Stream } from "effect"
+import * as archive from "../Archive.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
-import * as archive from "./archive.ts"
 import * as sessions from "./sessions.ts"
 import { isMoved, usable } from "./usable.ts"
 

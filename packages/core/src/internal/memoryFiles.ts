@@ -1,6 +1,6 @@
 /** The files of a memory box as tar archives. */
 import { Data, Effect, Stream } from "effect"
-import * as archive from "./archive.ts"
+import * as archive from "../Archive.ts"
 import * as header from "./archiveHeader.ts"
 
 /** A path that is not there, or an archive that cannot be unpacked. */

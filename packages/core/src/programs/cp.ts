@@ -1,7 +1,7 @@
 /** `cp`: files between a session's box and this host, with the meanings of `docker cp`. */
 
 import { Effect, FileSystem, Path, Stream } from "effect"
-import * as archive from "../internal/archive.ts"
+import * as archive from "../Archive.ts"
 import * as boxPaths from "../internal/boxPaths.ts"
 import * as placing from "../internal/placing.ts"
 import * as tar from "../internal/tar.ts"

@@ -1,0 +1,142 @@
+/** What can go wrong with an engine, in the closed reasons of the provider port. The only reader of statuses and texts. */
+import { type Outcome, ProvisionerError, type Reason } from "@org/sandbox-core/Provisioner"
+import { Data } from "effect"
+
+export const provider = "docker"
+
+/** The engine said no. */
+export class EngineError extends Data.TaggedError("EngineError")<{
+  /** As HTTP has it; 0 where it was said in the middle of an answer that had begun well. */
+  readonly status: number
+  readonly message: string
+}> {}
+
+/** There was no answer: the engine could not be asked, or what it said did not arrive. */
+export class TransportError extends Data.TaggedError("TransportError")<{
+  /** The system's own name for the error, such as `ECONNREFUSED`. */
+  readonly code: string | undefined
+  readonly message: string
+}> {}
+
+/** An answer that is none of those the engine's API has. */
+export class UnreadableAnswer extends Data.TaggedError("UnreadableAnswer")<{ readonly message: string }> {}
+
+/** A call that this provider turned down before it changed anything. */
+export class Refused extends Data.TaggedError("Refused")<{ readonly reason: Reason; readonly message: string }> {}
+
+/** Everything that the parts of this provider fail with. */
+export type Problem = EngineError | TransportError | UnreadableAnswer | Refused
+
+/** The error of a member of the port, from whatever its parts failed with. */
+export const classify =
+  (operation: string) =>
+  (problem: Problem): ProvisionerError =>
+    new ProvisionerError({
+      provider,
+      operation,
+      reason: reasonOf(problem),
+      outcome: looking.includes(operation) ? "not_applied" : outcomeOf(problem),
+      message: sentence(problem),
+      cause: problem
+    })
+
+/** Members that change nothing, and `exec`, which fails only where no command was started. */
+const looking = ["scope", "preflight", "find", "inspect", "list", "exec", "endpoint", "files.read"]
+
+/** Errors of a connection that never came about. */
+const unconnected = [
+  "ENOENT",
+  "ECONNREFUSED",
+  "EACCES",
+  "EPERM",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH"
+]
+
+const outcomeOf = (problem: Problem): Outcome => {
+  switch (problem._tag) {
+    case "Refused":
+      return "not_applied"
+    case "EngineError":
+      // a call of several steps may have done the first of them
+      return problem.status >= 400 && problem.status < 500 ? "not_applied" : "unknown"
+    case "TransportError":
+      return unconnected.includes(problem.code ?? "") ? "not_applied" : "unknown"
+    case "UnreadableAnswer":
+      return "unknown"
+  }
+}
+
+const reasonOf = (problem: Problem): Reason => {
+  switch (problem._tag) {
+    case "Refused":
+      return problem.reason
+    case "TransportError":
+      return problem.code === "EACCES" || problem.code === "EPERM" ? "Unauthorized" : "Unreachable"
+    case "UnreadableAnswer":
+      return "Unsupported"
+    case "EngineError":
+      return texts.find(([pattern]) => pattern.test(problem.message))?.[1] ?? statuses[problem.status] ?? "Unknown"
+  }
+}
+
+const statuses: Readonly<Record<number, Reason>> = {
+  400: "Invalid",
+  401: "Unauthorized",
+  403: "Unauthorized",
+  404: "NotFound",
+  409: "Conflict",
+  429: "RateLimited",
+  501: "Unsupported",
+  502: "Unreachable",
+  503: "Unreachable",
+  504: "Unreachable"
+}
+
+/** In this order: the first that matches. The engine answers much with 500 or 404 that is something else. */
+const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
+  [/no space left on device|disk quota exceeded/i, "QuotaExceeded"],
+  [/all predefined address pools have been fully subscribed|non-overlapping IPv4 address pool/i, "QuotaExceeded"],
+  [/toomanyrequests|too many requests|rate limit/i, "RateLimited"],
+  [/cannot allocate memory|resource temporarily unavailable|too many open files/i, "CapacityExhausted"],
+  [/port is already allocated|address already in use|failed to bind host port/i, "Conflict"],
+  [
+    /is (not running|paused|restarting|dead)|is being removed|removal of container .* is already in progress/i,
+    "NotReady"
+  ],
+  [/client version .* is too (new|old)|minimum supported API version/i, "Unsupported"],
+  [/could not select device driver|unknown or invalid runtime|unknown runtime specified/i, "Unsupported"],
+  [/kernel does not support|cgroup.* not (mounted|supported)/i, "Unsupported"],
+  [/unauthorized|authentication required|no basic auth credentials/i, "Unauthorized"],
+  [/pull access denied|repository does not exist|manifest (for .* )?(not found|unknown)|no such image/i, "NotFound"],
+  [
+    /dial tcp|lookup .* on|i\/o timeout|TLS handshake timeout|connection refused|no route to host|no such host/i,
+    "Unreachable"
+  ],
+  [
+    /executable file not found|no such file or directory|permission denied|exec format error|not a directory/i,
+    "Invalid"
+  ],
+  [
+    /minimum memory limit|range of CPUs|invalid reference format|unable to find user|no matching entries in passwd/i,
+    "Invalid"
+  ]
+]
+
+const sentence = (problem: Problem): string => {
+  if (problem._tag !== "TransportError") return oneLine(problem.message)
+  switch (problem.code) {
+    case "EACCES":
+    case "EPERM":
+      return `${oneLine(problem.message)}: this user may not use the engine; add it to the group that owns the socket (often docker), or set DOCKER_HOST`
+    case "ENOENT":
+    case "ECONNREFUSED":
+      return `${oneLine(problem.message)}: no engine listens there; start it, or set DOCKER_HOST`
+    default:
+      return oneLine(problem.message)
+  }
+}
+
+const oneLine = (text: string): string => text.trim().replaceAll(/\s*\n\s*/g, " ")

@@ -1,0 +1,192 @@
+/** Running a command in a box, and ending it with everything it started. */
+import type { ExecHandle, ExecRequest } from "@org/sandbox-core/Provisioner"
+import { Effect, Random, Schedule, Stream } from "effect"
+import { places, variables } from "./Container.ts"
+import type { DockerClient } from "./DockerClient.ts"
+import { classify, type Problem, Refused } from "./DockerError.ts"
+import * as Engine from "./Engine.ts"
+
+/** The variable by which the processes of one command are known; its value is nobody else's. */
+const marker = "SANDBOX_EXEC"
+
+/** Signals by number, as they are on Linux, where every box runs: signal(7). */
+const signals: Readonly<Record<number, string>> = {
+  1: "SIGHUP",
+  2: "SIGINT",
+  3: "SIGQUIT",
+  4: "SIGILL",
+  6: "SIGABRT",
+  7: "SIGBUS",
+  8: "SIGFPE",
+  9: "SIGKILL",
+  11: "SIGSEGV",
+  13: "SIGPIPE",
+  14: "SIGALRM",
+  15: "SIGTERM"
+}
+
+/**
+ * `$1` is the entry of the environment to look for, `$2` the signal. Written for a shell alone: an image need not have
+ * `grep` or `pkill`. A shell drops the zero bytes that stand between entries, and reads line by line.
+ */
+const signalAll = `
+found=
+for process in /proc/[0-9]*; do
+  { while IFS= read -r line || [ -n "$line" ]; do
+    case $line in *"$1"*) found="$found \${process#/proc/}"; break ;; esac
+  done <"$process/environ"; } 2>/dev/null
+done
+[ -n "$found" ] || exit 0
+# none of them is to see another end before its own end
+[ "$2" != KILL ] || kill -s STOP $found 2>/dev/null
+kill -s "$2" $found 2>/dev/null
+exit 0
+`
+
+/** Starts a command in a container. */
+export const start = Effect.fnUntraced(function* (container: string, request: ExecRequest) {
+  const [program] = request.argv
+  if (program === undefined) return yield* new Refused({ reason: "Invalid", message: "The command is empty." })
+  const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)
+  const tty = request.tty !== undefined
+  const env = { ...(tty ? { TERM: "xterm-256color" } : {}), ...request.env, ...variables, [marker]: mark }
+  const as = request.user === undefined ? {} : { User: request.user }
+  const id = yield* Engine.createExec(container, {
+    Cmd: request.argv,
+    ...as,
+    WorkingDir: resolved(request.cwd ?? "."),
+    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    Tty: tty,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    // else Ctrl-P waits for the next key: nobody types this by accident
+    DetachKeys: Array.from({ length: 8 }, () => "ctrl-@").join(",")
+  })
+  const connection = yield* Engine.startExec(id, tty)
+  const context = yield* Effect.context<DockerClient>()
+  const port = <A>(effect: Effect.Effect<A, Problem, DockerClient>) =>
+    effect.pipe(Effect.mapError(classify("exec")), Effect.provideContext(context))
+
+  const kill = (signal: string) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const killer = yield* Engine.createExec(container, {
+          Cmd: ["sh", "-c", signalAll, "sh", `${marker}=${mark}`, signal.slice(3)],
+          ...as,
+          AttachStdout: true
+        })
+        yield* Stream.runDrain((yield* Engine.startExec(killer, false)).input)
+      })
+    )
+  const running = Effect.map(Engine.execState(id), ({ Running }) => Running)
+  // a process that is started while others are looked for is found the next time
+  const end = Effect.andThen(kill("SIGKILL"), running).pipe(
+    Effect.repeat({
+      while: (still) => still,
+      schedule: Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(20)])
+    })
+  )
+  let ended = false
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      if (ended || !(yield* running)) return
+      yield* end
+    }).pipe(Effect.ignore({ log: "Debug" }), Effect.timeoutOption("10 seconds"), Effect.provideContext(context))
+  )
+  const size = request.tty
+  if (size !== undefined) {
+    // the terminal is there a moment after the connection
+    yield* Effect.retry(Engine.resizeExec(id, size), {
+      schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(50)])
+    }).pipe(Effect.ignore)
+  }
+  const given = request.stdin ?? Stream.empty
+  // a terminal has no end of input but the key for it
+  const input = tty && request.stdin !== undefined ? Stream.concat(given, Stream.make(Uint8Array.of(4))) : given
+  // a command may end without having read all of it
+  yield* Effect.forkScoped(Effect.ignore(connection.send(input, !tty)))
+
+  const frames = tty
+    ? Stream.map(connection.input, (bytes) => ({ fd: 1 as const, bytes }))
+    : demultiplexed(connection.input)
+  const exit = Effect.gen(function* () {
+    const { ExitCode: code } = yield* Effect.repeat(Engine.execState(id), {
+      until: ({ Running }) => !Running,
+      schedule: Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")])
+    })
+    ended = true
+    if (code === null) {
+      return yield* new Refused({ reason: "NotReady", message: "The box ended before the command did." })
+    }
+    const signal = signals[code - 128]
+    return signal === undefined ? { code } : { code, signal }
+  })
+  const handle: ExecHandle = {
+    output: Stream.provideContext(Stream.mapError(started(frames, program), classify("exec")), context),
+    exit: port(exit),
+    kill: (signal) => port(kill(signal)),
+    resize: (to) => port(Effect.asVoid(Engine.resizeExec(id, to)))
+  }
+  return handle
+})
+
+const resolved = (cwd: string): string => (cwd.startsWith("/") ? cwd : `${places.work}/${cwd}`)
+
+type Frame = { readonly fd: 1 | 2; readonly bytes: Uint8Array }
+
+const none = new Uint8Array(0)
+
+/**
+ * Taken apart again: a byte that tells the descriptor, three of zero, the length as four bytes, then so many bytes. Where
+ * pieces begin and end on the wire means nothing. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+ */
+export const demultiplexed = <E, R>(wire: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Frame, E, R> =>
+  Stream.mapAccum(
+    wire,
+    () => ({ head: none, fd: 1 as 1 | 2, left: 0 }),
+    (state, bytes) => {
+      let { fd, head, left } = state
+      const frames: Array<Frame> = []
+      for (let at = 0; at < bytes.length; ) {
+        if (left > 0) {
+          const part = bytes.subarray(at, at + left)
+          frames.push({ fd, bytes: part })
+          at += part.length
+          left -= part.length
+          continue
+        }
+        const more = bytes.subarray(at, at + 8 - head.length)
+        const joined = new Uint8Array(head.length + more.length)
+        joined.set(head)
+        joined.set(more, head.length)
+        head = joined
+        at += more.length
+        if (head.length < 8) continue
+        fd = head[0] === 2 ? 2 : 1
+        left = new DataView(head.buffer).getUint32(4)
+        head = none
+      }
+      return [{ fd, head, left }, frames]
+    }
+  )
+
+/** The engine tells of a command that it could not start as if that were the command's output. */
+const started = <E, R>(frames: Stream.Stream<Frame, E, R>, program: string): Stream.Stream<Frame, E | Refused, R> =>
+  Stream.mapAccumEffect(
+    frames,
+    () => true,
+    (isFirst, frame) => {
+      const text = isFirst && frame.bytes[0] === 79 ? new TextDecoder().decode(frame.bytes.subarray(0, 2000)) : ""
+      return /^OCI runtime exec failed: /.test(text)
+        ? Effect.fail(new Refused({ reason: "Invalid", message: unstartable(program, text) }))
+        : Effect.succeed([false, [frame]] as const)
+    }
+  )
+
+const unstartable = (program: string, text: string): string => {
+  if (/executable file not found/.test(text)) return `There is no command ${program} in the box.`
+  if (/chdir to cwd|no such file or directory.*cwd/.test(text)) return "The directory to run in is not in the box."
+  if (/permission denied/.test(text)) return `The command ${program} may not be run in the box.`
+  return `The command ${program} cannot be started in the box: ${text.replace(/^OCI runtime exec failed: /, "").trim()}`
+}

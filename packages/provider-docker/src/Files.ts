@@ -1,0 +1,110 @@
+/** Files in and out of a container, as tar archives that the engine packs and unpacks, whether it runs or not. */
+import * as Archive from "@org/sandbox-core/Archive"
+import { Effect, FileSystem, Option, type PlatformError, Stream } from "effect"
+import { places } from "./Container.ts"
+import { EngineError, Refused } from "./DockerError.ts"
+import * as Engine from "./Engine.ts"
+
+const resolved = (path: string): string => {
+  const parts: Array<string> = []
+  for (const part of (path.startsWith("/") ? path : `${places.work}/${path}`).split("/")) {
+    if (part === "..") parts.pop()
+    else if (part !== "" && part !== ".") parts.push(part)
+  }
+  return `/${parts.join("/")}`
+}
+
+const missing = (path: string) => new Refused({ reason: "NotFound", message: `There is no ${path} in the box.` })
+
+/** One file or directory under its own last name, links as links. */
+export const read = (container: string, path: string) =>
+  Stream.catchIf(
+    Engine.readArchive(container, resolved(path)),
+    (error): error is EngineError => error instanceof EngineError && error.status === 404,
+    () => Stream.fail(missing(path))
+  )
+
+/**
+ * Unpacks into a directory that exists, everything belonging to the box's user.
+ *
+ * The archive is kept aside first, on this host: one that is damaged, or that names a place outside of the directory,
+ * changes nothing.
+ */
+export const write = Effect.fnUntraced(function* (
+  container: string,
+  {
+    archive,
+    directory,
+    owner
+  }: {
+    readonly directory: string
+    readonly archive: Stream.Stream<Uint8Array>
+    readonly owner: { readonly uid: number; readonly gid: number }
+  }
+) {
+  const target = resolved(directory)
+  const place = yield* Engine.pathInfo(container, `${target}/.`)
+  if (place === undefined) {
+    const what = yield* Engine.pathInfo(container, target)
+    if (what === undefined) return yield* missing(`directory ${directory}`)
+    return yield* new Refused({ reason: "Invalid", message: `${directory} is not a directory.` })
+  }
+  const parents = new Set<string>()
+  const check = ({ path }: Archive.Entry) => {
+    for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) parents.add(path.slice(0, at))
+    return undefined
+  }
+  const spool = yield* aside
+  yield* Archive.rewrite(archive, Archive.tally(), { check, owner }).pipe(
+    Stream.mapError(({ message }) => new Refused({ reason: "Invalid", message })),
+    Stream.runForEach((bytes) => Effect.mapError(spool.writeAll(bytes), full))
+  )
+  yield* throughNoLink(container, target, parents)
+  yield* Engine.writeArchive(container, target, contentOf(spool))
+}, Effect.scoped)
+
+const full = ({ message }: PlatformError.PlatformError) =>
+  new Refused({ reason: "QuotaExceeded", message: `There is no room on this host for what is copied: ${message}` })
+
+/** A file without a name: it is gone with whoever writes it, however that ends. */
+const aside = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const directory = yield* fs.makeTempDirectoryScoped({ prefix: "sandbox-docker-" })
+  const file = yield* fs.open(`${directory}/archive`, { flag: "w+", mode: 0o600 })
+  yield* fs.remove(directory, { recursive: true })
+  return file
+}).pipe(Effect.mapError(full))
+
+const contentOf = (file: FileSystem.File): Stream.Stream<Uint8Array> =>
+  Stream.unwrap(
+    Effect.as(
+      file.seek(0n, "start"),
+      Stream.unfold(undefined, () =>
+        Effect.map(file.readAlloc(256 * 1024), (chunk) =>
+          Option.isNone(chunk) ? undefined : ([chunk.value, undefined] as const)
+        )
+      )
+    )
+  ).pipe(Stream.orDie)
+
+/** The engine follows links that are in the box already, so that a name below one would be written somewhere else. */
+const throughNoLink = Effect.fnUntraced(function* (container: string, target: string, parents: ReadonlySet<string>) {
+  const absent = new Set<string>()
+  // shorter ones first: below what is not there nothing is
+  for (const path of [...parents].sort((one, other) => one.length - other.length)) {
+    const above = path.slice(0, Math.max(0, path.lastIndexOf("/")))
+    if (absent.has(above)) {
+      absent.add(path)
+      continue
+    }
+    const info = yield* Engine.pathInfo(container, `${target}/${Archive.fromName(path)}`)
+    if (info === undefined) absent.add(path)
+    else if (info.linkTarget !== "") {
+      const name = JSON.stringify(Archive.fromName(path))
+      return yield* new Refused({
+        reason: "Invalid",
+        message: `The archive goes through ${name}, which is a link in the box.`
+      })
+    }
+  }
+})

@@ -1,0 +1,66 @@
+/** The images that boxes are made from: those that the engine has, and those that it can get. */
+import type { Reason } from "@org/sandbox-core/Provisioner"
+import { Effect, Stream } from "effect"
+import { type EngineError, Refused } from "./DockerError.ts"
+import * as Engine from "./Engine.ts"
+import type { Options } from "./Options.ts"
+
+type Pull = NonNullable<Options["pull"]>
+
+/** Names as the engine takes them: [host[:port]/]path[:tag][@digest]. */
+const pattern =
+  /^(?:[a-z0-9.-]+(?::\d+)?\/)?[a-z0-9._-]+(?:\/[a-z0-9._-]+)*(?::[\w][\w.-]{0,127})?(?:@[a-z0-9+._-]+:[0-9a-f]+)?$/i
+
+/** Whether there can be an image of this name; nothing is downloaded. */
+export const check = Effect.fnUntraced(function* (name: string, pull: Pull) {
+  if (!pattern.test(name)) {
+    return yield* new Refused({ reason: "Invalid", message: `${JSON.stringify(name)} is no name of an image.` })
+  }
+  if (pull !== "never" || (yield* Engine.image(name)) !== undefined) return
+  return yield* missing(name, "pull is never")
+})
+
+/** The image's own user, once the engine has it. */
+export const obtain = Effect.fnUntraced(function* (
+  name: string,
+  pull: Pull,
+  report: ((line: string) => Effect.Effect<void>) | undefined
+) {
+  const there = yield* Engine.image(name)
+  if (there !== undefined && pull !== "always") return described(there)
+  if (pull === "never") return yield* missing(name, "pull is never")
+  yield* download(name, report).pipe(
+    Effect.catchTag("EngineError", (error) =>
+      there === undefined ? missing(name, error.message, reasonOf(error)) : Effect.void
+    )
+  )
+  const got = yield* Engine.image(name)
+  return got === undefined ? yield* missing(name, "the registry did not send it") : described(got)
+})
+
+type Found = NonNullable<Effect.Success<ReturnType<typeof Engine.image>>>
+
+const described = ({ Config }: Found) => ({ user: Config?.User ?? "" })
+
+const download = (name: string, report: ((line: string) => Effect.Effect<void>) | undefined) =>
+  Stream.runForEach(Engine.pull(name), ({ id, status = "" }) =>
+    // the bars of each layer are for a screen that is drawn over; what has come and what is done is enough
+    report === undefined || /^(Downloading|Extracting|Waiting|Verifying|Pulling fs layer)/.test(status)
+      ? Effect.void
+      : report(id === undefined ? status : `${id}: ${status}`)
+  )
+
+const reasonOf = ({ message }: EngineError): Reason =>
+  /dial tcp|lookup|timeout|refused|no route|no such host/i.test(message)
+    ? "Unreachable"
+    : /toomanyrequests|rate limit/i.test(message)
+      ? "RateLimited"
+      : /unauthorized|authentication|no basic auth/i.test(message)
+        ? "Unauthorized"
+        : "NotFound"
+
+const missing = (name: string, why: string, reason: Reason = "NotFound") =>
+  new Refused({
+    reason,
+    message: `The engine has no image ${name}, and could not get it: ${why}. Build or import it, \`docker pull\` it yourself, or name another image.`
+  })
