@@ -66,14 +66,14 @@ import() {
     "$docker" import --message "scripts/docker-images.sh $name" "${changes[@]}" - "sandbox-test/$name:1" >/dev/null
 }
 
-# The one program of busybox, below a root.
+# Puts busybox, which needs no other file, into a root under a name of its /bin.
 busybox() {
-  [ -e "$work/busybox/bin/busybox" ] || unpack "$work/busybox" 'libc6|gcc-12-base|libgcc-s1|libcrypt1' busybox-static
+  [ -e "$work/busybox" ] || unpack "$work/busybox" - busybox-static
   mkdir -p "$1/bin"
   cp "$work/busybox/bin/busybox" "$1/bin/$2"
 }
 
-# A small system: a shell and the usual tools under their usual names.
+# A small system: busybox as the shell and the usual tools. Its `wget -T` crashes; there is `timeout`.
 small() {
   local path
   busybox "$1" busybox
@@ -114,6 +114,7 @@ make_exits() {
 
 # An image in which `sleep` is the only program, and nothing else a file.
 make_noshell() {
+  # what this program is depends on what it is called
   busybox "$work/noshell" sleep
   import noshell "$work/noshell" 'CMD ["sleep", "infinity"]'
 }

@@ -1,5 +1,5 @@
-/** The CLI under test: the published one, made by the same bundler from the same sources, but for two modules with points and
- * one that makes it hurry. */
+/** The CLI under test: the published one, made by the same bundler from the same sources, but for modules with points and one
+ * that makes it hurry. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -10,15 +10,21 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 const instrumented: Readonly<Record<string, string>> = {
   "@org/sandbox-core/Configuration": at("./instrument/configuration.ts"),
   "@org/sandbox-core/node": at("./instrument/node.ts"),
-  "@org/sandbox-provider-local": at("./instrument/local.ts")
+  "@org/sandbox-provider-docker": at("./instrument/docker.ts"),
+  "@org/sandbox-provider-local": at("./instrument/local.ts"),
+  "./DockerClient.ts": at("./instrument/dockerClient.ts")
 }
 
 const plugin: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "points",
   setup: (to) =>
-    to.onResolve({ filter: /^@org\/sandbox-(core\/Configuration|core\/node|provider-local)$/ }, ({ importer, path }) =>
-      // the module with points is the one that gets the real one
-      importer.startsWith(at("./instrument/")) ? undefined : { path: instrumented[path]! }
+    to.onResolve(
+      {
+        filter: /^(@org\/sandbox-(core\/Configuration|core\/node|provider-docker|provider-local)|\.\/DockerClient\.ts)$/
+      },
+      ({ importer, path }) =>
+        // the module with points is the one that gets the real one
+        importer.startsWith(at("./instrument/")) ? undefined : { path: instrumented[path]! }
     )
 }
 

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
+import type { Boxes } from "./boxes.ts"
 import {
   accounted,
   Broken,
@@ -36,8 +37,8 @@ export class Bench {
   private readonly copies: string
   private readonly works = new Map<string, ReadonlyArray<Work>>()
 
-  constructor(directory: string, main: string) {
-    this.world = new World(join(directory, "world"), main)
+  constructor(directory: string, main: string, boxes: Boxes) {
+    this.world = new World(join(directory, "world"), main, boxes)
     this.copies = join(directory, "copies")
   }
 
@@ -56,7 +57,7 @@ export class Bench {
     }
     world.make()
     const works = await scenario.prepare(world)
-    if (scenario.living !== true) {
+    if (scenario.living !== true && !world.boxes.living) {
       execFileSync("mkdir", ["-p", this.copies])
       world.save(copy)
       this.works.set(scenario.name, works)

@@ -68,7 +68,7 @@ export const accounted = async (w: World): Promise<void> => {
     demand(Lifecycle.isSettled(state), "stuck", () => `${id} is ${state}, and nobody moves it`)
   }
   const having = rows(w).filter(bound)
-  const boxes = w.entries("local").filter((name) => !name.startsWith("."))
+  const boxes = w.boxes.names(w)
   const expected = having.map((row) => instanceName(JSON.parse(row.instance!).key)).toSorted()
   demand(same(boxes, expected), "leaked", () => `there are the boxes ${boxes}, and the rows speak of ${expected}`)
   const listed = w.git("worktree", "list", "--porcelain").matchAll(/^worktree (.+)$/gm)
@@ -160,8 +160,8 @@ export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void
   for (const work of works) {
     const { held, session } = work
     const row = rows(w).find(({ id }) => id === session)
-    const checkout = row !== undefined && bound(row) ? row.workspace_path : null
-    if (checkout !== null && existsSync(checkout) && same(everything(checkout), held)) continue
+    const checkout = row === undefined ? undefined : w.boxes.checkout(w, row)
+    if (checkout !== undefined && same(everything(checkout), held)) continue
     if (published(w, held)) continue
     const tried = await restore(w, work)
     demand(tried === undefined, "lost", () => `the work of ${session} (${row?.state}) is nowhere: ${tried}`)
@@ -187,10 +187,20 @@ const restore = async (w: World, { changed = [], held, session }: Work): Promise
   )
   const seen: Array<string> = []
   for (const [n, { id }] of saved.entries()) {
-    const up = await w.run(["up", "--from-checkpoint", id, "--name", `probe-${n}`, "--provider", "local", "--json"])
+    const up = await w.run([
+      "up",
+      "--from-checkpoint",
+      id,
+      "--name",
+      `probe-${n}`,
+      "--provider",
+      w.boxes.provider,
+      "--json"
+    ])
     demand(up.code === 0, "lost", () => `checkpoint ${id} does not restore: ${told(up)}`)
-    const { session_id, worktree_path } = answerOf(up)
-    const found = everything(worktree_path)
+    const { session_id } = answerOf(up)
+    const checkout = w.boxes.checkout(w, rows(w).find((row) => row.id === session_id)!)
+    const found = everything(checkout!)
     const end = await w.run(["destroy", session_id, "--force", "--confirm-data-loss", "--json"])
     demand(end.code === 0, "stuck", () => told(end))
     if (same(found, held)) return undefined

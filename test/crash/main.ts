@@ -1,5 +1,6 @@
 /**
- * The whole crash matrix: `npm run crash -- [--seed n] [--count n] [--skip n] [--parallel n] [--cell 'up/branch#17:SIGKILL']`.
+ * The whole crash matrix: `npm run crash -- [--seed n] [--count n] [--skip n] [--parallel n] [--provider name]
+ * [--cell 'up/branch#17:SIGKILL']`.
  *
  * `--cell` takes the beginning of an id as well, such as `down/`; `--point 'provider after stop'` and `--fault lost` choose by
  * those. Exits 1 when anything leaked, was lost, or got stuck.
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     count: { type: "string" },
     skip: { type: "string" },
     parallel: { type: "string", default: "2" },
+    provider: { type: "string", default: "local" },
     cell: { type: "string" },
     point: { type: "string" },
     fault: { type: "string" }
@@ -29,6 +31,7 @@ const report = await run({
   count: given("count"),
   skip: given("skip"),
   parallel: number("--parallel", values.parallel),
+  provider: values.provider,
   only: values.cell,
   point: values.point,
   fault: values.fault,

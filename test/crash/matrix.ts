@@ -2,6 +2,7 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { boxesOf } from "./boxes.ts"
 import { bundle } from "./bundle.ts"
 import { Bench, idOf } from "./cell.ts"
 import { Broken } from "./checks.ts"
@@ -40,6 +41,8 @@ export interface Options {
   readonly skip?: number | undefined
   /** How many cells at a time. */
   readonly parallel: number
+  /** Where the boxes are: local, when absent. */
+  readonly provider?: string | undefined
   readonly say: (line: string) => void
 }
 
@@ -53,10 +56,11 @@ export interface Report {
 }
 
 export const run = async (options: Options): Promise<Report> => {
-  const { parallel, say, seed } = options
+  const { parallel, provider = "local", say, seed } = options
+  const boxes = boxesOf(provider)
   const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-crash-")))
   const main = await bundle(join(directory, "cli"))
-  const benches = Array.from({ length: parallel }, (_, n) => new Bench(join(directory, `bench-${n}`), main))
+  const benches = Array.from({ length: parallel }, (_, n) => new Bench(join(directory, `bench-${n}`), main, boxes))
   const close = () => {
     for (const bench of benches) bench.close()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
@@ -65,7 +69,9 @@ export const run = async (options: Options): Promise<Report> => {
   process.once("exit", close)
   try {
     const chosen = scenarios.filter(
-      ({ name }) => options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only)
+      ({ name, only = provider }) =>
+        only === provider &&
+        (options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only))
     )
     const found = await spread(benches, chosen, (bench, scenario) => bench.discover(scenario))
     const all = found.flat()

@@ -33,15 +33,6 @@ const sources: Readonly<Record<string, (w: World) => ReadonlyArray<string>>> = {
 
 const quiet: ReadonlyArray<string> = ["ready", "completed", "stopped", "destroyed"]
 
-const checkoutOf = (row: Row | undefined): string | undefined =>
-  row !== undefined &&
-  row.state !== "destroyed" &&
-  row.instance !== null &&
-  row.workspace_path !== null &&
-  existsSync(join(row.workspace_path, ".git"))
-    ? row.workspace_path
-    : undefined
-
 export class Soak {
   readonly figures = { rounds: 0, commands: 0, killed: 0, interrupted: 0, pairs: 0, works: 0 }
   /** What each session's checkout holds, by the session's id. */
@@ -78,7 +69,7 @@ export class Soak {
   /** What somebody might type about a session, whatever state it is in. */
   private operation(name: string): ReadonlyArray<string> {
     const row = this.live(name)
-    if (row === undefined) return ["up", ...sources[name]!(this.w), "--name", name, "--provider", "local"]
+    if (row === undefined) return ["up", ...sources[name]!(this.w), "--name", name, "--provider", this.w.boxes.provider]
     const saved = this.w.query<{ id: string }>("SELECT id FROM checkpoints WHERE session_id = ?", row.id)
     const restore = saved.length === 0 ? [] : [["restore", name, this.pick(saved).id]]
     const file = `f${this.below(5)}`
@@ -100,15 +91,17 @@ export class Soak {
 
   /** Changes files in a checkout, or commits what is there, as an agent would. */
   private edit(row: Row): void {
-    const checkout = checkoutOf(row)
-    if (checkout === undefined) return
-    if (this.chance(0.4)) {
-      const git = (...args: ReadonlyArray<string>) =>
-        execFileSync("git", ["-C", checkout, ...args], { env: this.w.env })
-      git("add", "--all")
-      git("commit", "--quiet", "--allow-empty", "--message", `round ${this.figures.rounds}`)
-    } else writeFileSync(join(checkout, `g${this.below(5)}`), randomBytes(1 + this.below(20_000)))
-    this.current.set(row.id, everything(checkout))
+    const { boxes } = this.w
+    if (boxes.checkout(this.w, row) === undefined) return
+    boxes.change(this.w, row, (checkout) => {
+      if (this.chance(0.4)) {
+        const git = (...args: ReadonlyArray<string>) =>
+          execFileSync("git", ["-C", checkout, ...args], { env: this.w.env })
+        git("add", "--all")
+        git("commit", "--quiet", "--allow-empty", "--message", `round ${this.figures.rounds}`)
+      } else writeFileSync(join(checkout, `g${this.below(5)}`), randomBytes(1 + this.below(20_000)))
+      this.current.set(row.id, everything(checkout))
+    })
   }
 
   private start(argv: ReadonlyArray<string>, control?: Control): Running {
@@ -203,7 +196,7 @@ export class Soak {
     const edited = commands.flatMap((argv) => (argv[0] === "exec" ? [/> (f\d)/.exec(argv.at(-1)!)![1]!] : []))
     for (const row of rows(this.w)) {
       const held = this.current.get(row.id)
-      const checkout = checkoutOf(row)
+      const checkout = this.w.boxes.checkout(this.w, row)
       if (checkout === undefined) {
         if (held === undefined) continue
         this.keep({ session: row.id, held, changed: edited })

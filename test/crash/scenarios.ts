@@ -1,5 +1,5 @@
 /** What is killed: a command, the world it finds, and the work in that world. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { everything, work } from "../support/work.ts"
 import { demand, rows, type Work } from "./checks.ts"
@@ -15,9 +15,13 @@ export interface Scenario {
   readonly done?: (w: World) => void
   /** Things run in the prepared world, so that it cannot be copied. */
   readonly living?: true
+  /** The one provider that it is for. */
+  readonly only?: string
 }
 
 const request = ["--client-request-id", "the-one"]
+
+const on = (w: World) => ["--provider", w.boxes.provider]
 
 const quietly = async (w: World, ...argv: ReadonlyArray<string>) => {
   const ended = await w.run([...argv, "--json"])
@@ -25,25 +29,27 @@ const quietly = async (w: World, ...argv: ReadonlyArray<string>) => {
   return answerOf(ended)
 }
 
-const up = (w: World, ...argv: ReadonlyArray<string>) =>
-  quietly(w, "up", w.app, "--provider", "local", "--name", "s", ...argv)
+const up = (w: World, ...argv: ReadonlyArray<string>) => quietly(w, "up", w.app, ...on(w), "--name", "s", ...argv)
 
 const held = (w: World): Work => {
-  const { id, workspace_path } = rows(w)[0]!
-  return { session: id, held: everything(workspace_path!) }
+  const row = rows(w)[0]!
+  return { session: row.id, held: everything(w.boxes.checkout(w, row)!) }
 }
+
+/** Leaves work in the checkout of the world's first session. */
+const works = (w: World, edit: (directory: string) => void = work): void => w.boxes.change(w, rows(w)[0]!, edit)
 
 /** A session that is ready, with uncommitted work and a commit of its own. */
 const worked = async (w: World) => {
   await up(w, "--branch", "feature")
-  work(rows(w)[0]!.workspace_path!)
+  works(w)
   return [held(w)]
 }
 
 const stopped = async (w: World) => {
-  const works = await worked(w)
+  const before = await worked(w)
   await quietly(w, "down", "s")
-  return works
+  return before
 }
 
 /** The first one that was saved. */
@@ -80,13 +86,13 @@ hooks:
 const withService = async (w: World) => {
   serving(w)
   await quietly(w, "up", "--branch", "feature", "--name", "s", "--trust-config")
-  work(rows(w)[0]!.workspace_path!)
+  works(w)
   return [held(w)]
 }
 
 /** The branch has what the checkout has, also what is in no commit of it. */
 const exported = (w: World): void => {
-  const checkout = rows(w)[0]!.workspace_path!
+  const checkout = w.boxes.checkout(w, rows(w)[0]!)!
   for (const file of ["binary", "src.txt", "committed.txt", "run.sh"]) {
     const blob = w.git("rev-parse", `out:${file}`)
     const own = w.git("hash-object", "--no-filters", join(checkout, file))
@@ -98,20 +104,21 @@ export const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "up/branch",
     prepare: none,
-    command: (w) => ["up", w.app, "--branch", "feature", "--name", "s", "--provider", "local", ...request]
+    command: (w) => ["up", w.app, "--branch", "feature", "--name", "s", ...on(w), ...request]
   },
   {
     name: "up/new",
     prepare: none,
-    command: (w) => ["up", w.app, "--branch", "new", "--base", "main", "--name", "s", "--provider", "local", ...request]
+    command: (w) => ["up", w.app, "--branch", "new", "--base", "main", "--name", "s", ...on(w), ...request]
   },
   {
     name: "up/clone",
     prepare: none,
-    command: (w) => ["up", `file://${w.app}`, "--branch", "main", "--name", "s", "--provider", "local", ...request]
+    command: (w) => ["up", `file://${w.app}`, "--branch", "main", "--name", "s", ...on(w), ...request]
   },
   {
     name: "up/service",
+    only: "local",
     prepare: async (w) => {
       serving(w)
       return []
@@ -119,19 +126,25 @@ export const scenarios: ReadonlyArray<Scenario> = [
     command: () => ["up", "--branch", "feature", "--name", "s", "--trust-config", ...request]
   },
   { name: "down/dirty", prepare: worked, command: () => ["down", "s", ...request] },
-  { name: "down/service", prepare: withService, command: () => ["down", "s", ...request], living: true },
+  {
+    name: "down/service",
+    only: "local",
+    prepare: withService,
+    command: () => ["down", "s", ...request],
+    living: true
+  },
   { name: "destroy/ready", prepare: worked, command: () => ["destroy", "s", "--force", ...request] },
   { name: "destroy/stopped", prepare: stopped, command: () => ["destroy", "s", ...request] },
   { name: "resume/stopped", prepare: stopped, command: () => ["resume", "s", ...request] },
   {
     name: "resume/lost",
     prepare: async (w) => {
-      const works = await stopped(w)
-      lose(w)
+      const before = await stopped(w)
+      w.boxes.lose(w)
       // the first one sees that it is gone, and says so
       const seen = await w.run(["resume", "s", "--json"])
       if (rows(w)[0]?.state !== "failed") throw new Error(`preparing: ${told(seen)}`)
-      return works
+      return before
     },
     command: () => ["resume", "s", ...request]
   },
@@ -141,7 +154,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     prepare: async (w) => {
       const [first] = await worked(w)
       await quietly(w, "checkpoint", "create", "s")
-      writeFileSync(join(rows(w)[0]!.workspace_path!, "later.txt"), "work of the afternoon\n")
+      works(w, (directory) => writeFileSync(join(directory, "later.txt"), "work of the afternoon\n"))
       return [first!, held(w)]
     },
     command: (w) => ["restore", "s", checkpointOf(w), ...request]
@@ -149,11 +162,11 @@ export const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "up/from-checkpoint",
     prepare: async (w) => {
-      const works = await worked(w)
+      const before = await worked(w)
       await quietly(w, "destroy", "s", "--force")
-      return works
+      return before
     },
-    command: (w) => ["up", "--from-checkpoint", checkpointOf(w), "--name", "s", "--provider", "local", ...request]
+    command: (w) => ["up", "--from-checkpoint", checkpointOf(w), "--name", "s", ...on(w), ...request]
   },
   { name: "complete/dirty", prepare: worked, command: () => ["complete", "s", ...request] },
   {
@@ -165,8 +178,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "export/clone",
     prepare: async (w) => {
-      await quietly(w, "up", `file://${w.app}`, "--branch", "main", "--name", "s", "--provider", "local")
-      work(rows(w)[0]!.workspace_path!)
+      await quietly(w, "up", `file://${w.app}`, "--branch", "main", "--name", "s", ...on(w))
+      works(w)
       return [held(w)]
     },
     command: () => ["export", "s", "--branch", "out", ...request],
@@ -181,7 +194,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     name: "gc/expired",
     prepare: async (w) => {
       await up(w, "--branch", "feature", "--ttl", "1s")
-      work(rows(w)[0]!.workspace_path!)
+      works(w)
       const end = performance.now() + 1100
       await until(() => performance.now() > end, 5000)
       return [held(w)]
@@ -198,16 +211,10 @@ export const scenarios: ReadonlyArray<Scenario> = [
   }
 ]
 
-/** Takes the box away behind everybody's back, as a disk might. */
-const lose = (w: World): void => {
-  for (const name of w.entries("local")) rmSync(join(w.state, "local", name), { recursive: true, force: true })
-  w.git("worktree", "prune")
-}
-
 /** An `up` that died at a point; which one that is, is found by passing them all in the very same world first. */
 const dead = async (w: World, point: string): Promise<void> => {
   const record = join(w.directory, "points")
-  const argv = ["up", w.app, "--branch", "feature", "--name", "s", "--provider", "local"]
+  const argv = ["up", w.app, "--branch", "feature", "--name", "s", ...on(w)]
   await w.run(argv, { record })
   const at = 1 + readFileSync(record, "utf8").split("\n").indexOf(point)
   w.make()

@@ -1,5 +1,5 @@
 /**
- * Random operations with random kills on a few sessions of one world: `npm run soak -- [--seed n] [--rounds n]`.
+ * Random operations with random kills on a few sessions of one world: `npm run soak -- [--seed n] [--rounds n] [--provider name]`.
  *
  * A model keeps the work that must exist: what each checkout holds, and what it held when it was replaced or removed. After
  * each round the recommendations are followed and everything is accounted for; in the end every kept work is restored, every
@@ -9,6 +9,7 @@ import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { boxesOf } from "./boxes.ts"
 import { bundle } from "./bundle.ts"
 import { Broken } from "./checks.ts"
 import { random } from "./matrix.ts"
@@ -17,12 +18,16 @@ import { Soak } from "./rounds.ts"
 import { World } from "./world.ts"
 
 const { values } = parseArgs({
-  options: { seed: { type: "string", default: "1" }, rounds: { type: "string", default: "500" } }
+  options: {
+    seed: { type: "string", default: "1" },
+    rounds: { type: "string", default: "500" },
+    provider: { type: "string", default: "local" }
+  }
 })
 const seed = number("--seed", values.seed)
 const rounds = number("--rounds", values.rounds)
 const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-soak-")))
-const w = new World(join(directory, "world"), await bundle(join(directory, "cli")))
+const w = new World(join(directory, "world"), await bundle(join(directory, "cli")), boxesOf(values.provider))
 w.make()
 const soak = new Soak(w, random(seed))
 const begun = performance.now()

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:
 import { join } from "node:path"
 import { DatabaseSync, type SQLInputValue } from "node:sqlite"
 import type { Answer } from "../support/Answer.ts"
+import type { Boxes } from "./boxes.ts"
 import type { Control } from "./instrument/points.ts"
 
 /** How a process ended. A command that hangs is ended after `patience`, and `hung`. */
@@ -60,9 +61,12 @@ export class World {
   readonly ledger: string
   readonly env: Readonly<Record<string, string>>
 
+  readonly boxes: Boxes
+
   /** `main` is the bundled CLI. Nothing is made yet. */
-  constructor(directory: string, main: string) {
+  constructor(directory: string, main: string, boxes: Boxes) {
     this.directory = directory
+    this.boxes = boxes
     this.main = main
     this.app = join(directory, "app")
     this.state = join(directory, "state", "sandbox")
@@ -95,6 +99,7 @@ export class World {
     this.git("add", "--all")
     this.git("commit", "--quiet", "--message", "first")
     this.git("branch", "feature")
+    this.boxes.prepare(this)
   }
 
   /** Ends everything that runs in it and removes it. */
@@ -106,6 +111,7 @@ export class World {
         // it has ended by itself
       }
     }
+    this.boxes.clear(this)
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 
