@@ -438,7 +438,12 @@ describe.concurrent("a provider of the configuration", { timeout: 120_000 }, () 
       const up = yield* w.sandbox("up", w.repository, "-b", "feature", "-p", "mine", "-n", "c", "--json")
       assert.strictEqual(up.code, 0, up.stdout)
       const unknown = yield* w.sandbox("up", w.repository, "-p", "nebula", "--json")
-      assert.deepEqual(assertFailure(unknown, "ERR_INVALID_ARGUMENT").details.registered, ["local", "mine", "twin"])
+      assert.deepEqual(assertFailure(unknown, "ERR_INVALID_ARGUMENT").details.registered, [
+        "docker",
+        "local",
+        "mine",
+        "twin"
+      ])
     })
   )
 

@@ -35,7 +35,7 @@ describeDocker("sessions on an engine", () => {
       Effect.gen(function* () {
         const w = yield* dockerWorld()
         const up = yield* json(w, "up", w.repository, "-b", "feature", "-n", "app")
-        assert.deepInclude(up, { state: "ready", provider: "docker", worktree_path: null, work_branch: "feature" })
+        assert.deepInclude(up, { state: "ready", provider: "docker", work_branch: "feature" })
         const failing = yield* w.sandbox("exec", "app", "--", "sh", "-c", "cat README.md; id -u; exit 7")
         assert.deepInclude(failing, { code: 7, stdout: "# app\n1000\n" })
         yield* change(w, "app", work)

@@ -30,7 +30,7 @@ export interface Boxes {
   readonly names: (w: World) => ReadonlyArray<string>
   /** A directory of this host with what the checkout of a session holds now; none, where there is none. */
   readonly checkout: (w: World, row: Row) => string | undefined
-  /** Changes what the checkout holds. */
+  /** Changes what the checkout holds, where anybody could do so now. */
   readonly change: (w: World, row: Row, edit: (directory: string) => void) => void
   /** Takes every box away behind everybody's back, as a disk might. */
   readonly lose: (w: World) => void
@@ -126,8 +126,11 @@ const inDocker: Boxes = {
     return existsSync(join(copy, ".git")) ? copy : undefined
   },
   change: (w, row, edit) => {
-    const container = containerOf(w, row)!
-    const copy = inDocker.checkout(w, row)!
+    const container = containerOf(w, row)
+    const copy = inDocker.checkout(w, row)
+    const runs =
+      container !== undefined && `${docker(["inspect", "--format", "{{.State.Running}}", container])}` === "true\n"
+    if (copy === undefined || !runs) return
     edit(copy)
     docker(["exec", container, "sh", "-c", `cd ${place} && rm -rf -- * .[!.]*`])
     const archive = execFileSync("tar", ["-c", "--owner=1000", "--group=1000", "-C", copy, "."], { maxBuffer: 2 ** 30 })

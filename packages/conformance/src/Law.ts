@@ -38,6 +38,9 @@ export type Capability = "endpoint" | "exec" | "files" | "start" | "workspace"
 /** What no member tells: whether commands can have a terminal, and whether a box is kept from its host at all. */
 export type Trait = "isolation" | "terminal"
 
+/** What is no ability of the provider: that there is a checkout to place, and that core has to place it. */
+export type Circumstance = "emptyCheckout" | "workspaceSource"
+
 /** What a provider can do. */
 export type Capabilities = Readonly<Record<Capability | Trait, boolean>>
 
@@ -55,12 +58,13 @@ export interface Law {
   /** Unique; a sentence in the present. */
   readonly name: string
   readonly group: Group
-  readonly needs: ReadonlyArray<Capability | Trait | "workspaceSource">
+  readonly needs: ReadonlyArray<Capability | Trait | Circumstance>
   /** Fails where the law does not hold. What it makes is destroyed when its scope closes. */
   readonly check: Effect.Effect<void, LawBroken | ProvisionerError, Provisioner | LawContext | Scope.Scope>
 }
 
 const absences = {
+  emptyCheckout: "the provider places the checkout itself",
   endpoint: "the provider has no endpoint",
   exec: "the provider has no exec",
   files: "the provider has no files",
@@ -73,7 +77,8 @@ const absences = {
 
 /** Why a law cannot be checked; none when it can. */
 export const skipReason = (law: Law, has: Capabilities & { readonly workspaceSource: boolean }): string | undefined => {
-  const absent = law.needs.find((need) => !has[need])
+  const all = { ...has, emptyCheckout: !has.workspace }
+  const absent = law.needs.find((need) => !all[need])
   return absent === undefined ? undefined : absences[absent]
 }
 

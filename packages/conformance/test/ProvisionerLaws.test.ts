@@ -436,6 +436,23 @@ const sabotages: Record<string, Sabotage> = {
         )
     }
   }),
+  "the checkout's directory of a new box is there and is empty": (good, cloud) => ({
+    ...good,
+    provision: (intent) =>
+      Effect.tap(good.provision(intent), (ref) =>
+        Effect.sync(() => boxOf(cloud, ref).files.set("/workspace/of-the-image", Uint8Array.of(1)))
+      )
+  }),
+  "the checkout of a halted box can be read, unless the halt was the end of it": (good, cloud) => ({
+    ...good,
+    files: {
+      ...good.files,
+      read: (ref, path) =>
+        MemoryProvisioner.isRunning(boxOf(cloud, ref))
+          ? good.files.read(ref, path)
+          : Stream.fromEffect(refuse("files.read", "NotReady"))
+    }
+  }),
   "files of a box that is gone are refused as NotFound": (good) => ({
     ...good,
     files: { ...good.files, write: (...args) => Effect.catch(good.files.write(...args), () => Effect.void) }
@@ -600,5 +617,8 @@ describe("Law.skipReason", () => {
     const terminal = laws.find(({ group }) => group === "terminal")!
     assert.strictEqual(Law.skipReason(terminal, { ...has, terminal: false }), "the provider gives commands no terminal")
     assert.strictEqual(Law.skipReason(terminal, { ...has, exec: false }), "the provider has no exec")
+    const placed = laws.find(({ needs }) => needs.includes("emptyCheckout"))!
+    assert.isUndefined(Law.skipReason(placed, { ...has, workspace: false }))
+    assert.strictEqual(Law.skipReason(placed, has), "the provider places the checkout itself")
   })
 })

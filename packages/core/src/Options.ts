@@ -55,6 +55,33 @@ export interface ServiceOptions {
   readonly completes?: "exit" | { readonly file: string }
 }
 
+/** A port of a service that runs in a container: it is published on this host's loopback address. */
+export interface ComposePortOptions extends PortOptions {
+  /** The port in the container; the one that the compose file names for the service, when absent. */
+  readonly target?: number
+}
+
+export interface ComposeServiceOptions {
+  /** As the compose file calls it. */
+  readonly name: string
+  /** The first is the service's own, the one that health checks mean. */
+  readonly ports?: ReadonlyArray<ComposePortOptions>
+  /** Asked beside the compose file's own healthcheck; a command runs in the service's container. */
+  readonly health?: HealthCheckOptions
+  /** Seconds until a service that does not work yet is given up; 60 when absent. */
+  readonly deadlineS?: number
+}
+
+/** Containers beside a session, as compose files of its repository describe them: with data, names and ports of their own. */
+export interface ComposeOptions {
+  /** In the checkout; later files add to earlier ones. */
+  readonly files: ReadonlyArray<string>
+  /** Which services, with what they depend on; all that are behind no profile, and no port, when there is none. */
+  readonly services?: ReadonlyArray<ComposeServiceOptions>
+  /** The digest that the files together must have, see `Trust.digestOf`; they may have any, when absent. */
+  readonly digest?: string
+}
+
 export interface HookOptions {
   /** In the repository on this host, before a box is made. */
   readonly preUp?: CommandLine
@@ -121,6 +148,8 @@ export interface KeepingOptions {
 export interface SetupOptions {
   /** Started in this order. */
   readonly services?: ReadonlyArray<ServiceOptions>
+  /** Up before the services, down after them. Needs Docker and its compose command on this host. */
+  readonly compose?: ComposeOptions
   readonly hooks?: HookOptions
   readonly env?: Readonly<Record<string, string>>
   /** Later files win. */

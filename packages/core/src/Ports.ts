@@ -1,5 +1,5 @@
 /** What core needs to know of this host's TCP ports, and cannot learn from `effect` alone. */
-import { Context, type Effect, Schema, type Scope } from "effect"
+import { Context, type Duration, type Effect, Schema, type Scope } from "effect"
 
 /** Who listens on a port. */
 export interface Listener {
@@ -29,8 +29,11 @@ export class Ports extends Context.Service<
      * connects to it meanwhile is turned away at once. Afterwards it can be bound at once.
      */
     readonly hold: (port: number) => Effect.Effect<void, PortInUse, Scope.Scope>
-    /** Whether something accepts connections on a loopback address's port, asked once and briefly. */
-    readonly accepts: (port: number) => Effect.Effect<boolean>
+    /**
+     * Whether something accepts connections on a loopback address's port, asked once and briefly; with `lasting`, and
+     * does not close them within that time: whoever only passes them on accepts what nobody behind it wants.
+     */
+    readonly accepts: (port: number, lasting?: Duration.Duration) => Effect.Effect<boolean>
     /**
      * The status of a GET, asked once and briefly; none when nothing answers. Follows no redirect. What listens on one
      * loopback address only is found by the URL of any.

@@ -107,7 +107,11 @@ export interface OwnedInstance {
 
 /** The environment variables that a provider sets for every command in a box. Both are absolute paths in the box. */
 export const boxVariables = {
-  /** The checkout. */
+  /**
+   * The checkout. A provider that has `files` and places no checkout itself gives a new box this directory, empty, and later
+   * never changes what is in it: core puts a clone there, and takes an empty directory for a checkout that is still to be made.
+   * It is of the user that commands run as, and on one file system with the run directory, so that `mv` between them renames.
+   */
   workspace: "SANDBOX_WORKSPACE",
   /**
    * A directory for what belongs to the session and not to its repository: logs, the environment, secrets. Outside of the
@@ -143,11 +147,15 @@ export interface ExecHandle<E = ProvisionerError> {
   readonly resize: (size: { readonly cols: number; readonly rows: number }) => Effect.Effect<void, E>
 }
 
-/** Moving files in and out of a box, as streams of a POSIX tar archive. Relative paths are relative to the checkout. */
+/**
+ * Moving files in and out of a box, as streams of a POSIX tar archive. Relative paths are relative to the checkout.
+ *
+ * Of a provider that places no checkout itself, `read` answers for a halted box too: that is how its work is saved.
+ */
 export interface FilesCapability {
-  /** One file or directory, archived under its own last name; symbolic links as links. */
+  /** One file or directory, archived under its own last name, a directory before what is in it; symbolic links as links. */
   readonly read: (ref: InstanceRef, path: string) => Stream.Stream<Uint8Array, ProvisionerError>
-  /** Unpacks into a directory that exists. What the archive names outside of it is refused. */
+  /** Unpacks into a directory that exists, for the user that commands run as. What the archive names outside of it is refused. */
   readonly write: (
     ref: InstanceRef,
     directory: string,
@@ -191,7 +199,11 @@ export interface WorkspaceStatus {
   readonly unpublishedCommits: number
 }
 
-/** The provider places the checkout itself, instead of having it copied in. */
+/**
+ * The provider places the checkout itself. One that does not, and has `files` and `exec`, has it copied in: core makes a clone
+ * on its own host, where the credentials are, and looks at the work through copies. The box needs `sh`, `mkdir`, `mv`, `rm`
+ * and `chmod` for it, and no git.
+ */
 export interface WorkspaceCapability {
   /** Idempotent: a checkout of the same box that is already there is kept, with all its work. */
   readonly attach: (ref: InstanceRef, source: WorkspaceSource) => Effect.Effect<WorkspacePlacement, ProvisionerError>

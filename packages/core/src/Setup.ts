@@ -42,6 +42,25 @@ export const Service = Schema.Struct({
 })
 export type Service = typeof Service.Type
 
+export const ComposePort = Schema.Struct({ ...Port.fields, target: Schema.optionalKey(Schema.Int) })
+export type ComposePort = typeof ComposePort.Type
+
+export const ComposeService = Schema.Struct({
+  name: Schema.String,
+  ports: Schema.Array(ComposePort).pipe(withDefault<ReadonlyArray<typeof ComposePort.Encoded>>([])),
+  health: Schema.optionalKey(HealthCheck),
+  deadlineS: Schema.Finite.pipe(withDefault(60))
+})
+export type ComposeService = typeof ComposeService.Type
+
+/** Containers beside the session, from compose files of its checkout. */
+export const Compose = Schema.Struct({
+  files: Schema.Array(Schema.String),
+  services: Schema.Array(ComposeService).pipe(withDefault<ReadonlyArray<typeof ComposeService.Encoded>>([])),
+  digest: Schema.optionalKey(Schema.String)
+})
+export type Compose = typeof Compose.Type
+
 export const hookNames = ["preUp", "preSpawn", "postUp", "preDown", "postDown"] as const
 export type HookName = (typeof hookNames)[number]
 
@@ -90,6 +109,7 @@ export type Keeping = typeof Keeping.Type
 
 export const Setup = Schema.Struct({
   services: Schema.Array(Service).pipe(withDefault<ReadonlyArray<typeof Service.Encoded>>([])),
+  compose: Schema.optionalKey(Compose),
   hooks: Hooks.pipe(withDefault({})),
   env: Variables.pipe(withDefault({})),
   inheritEnv: Schema.Array(Inherit).pipe(withDefault<ReadonlyArray<typeof Inherit.Encoded>>([])),
@@ -115,8 +135,9 @@ const untold = Schema.decodeSync(Keeping)({})
 /** What is kept of a session, also of one that asked for nothing. */
 export const keeping = (setup: Setup | null): Keeping => setup?.keeping ?? untold
 
-/** Every port that the setup's services declare. */
-export const ports = (setup: Setup): ReadonlyArray<Port> => setup.services.flatMap((service) => service.ports)
+/** Every port that the setup declares. */
+export const ports = (setup: Pick<Setup, "compose" | "services">): ReadonlyArray<Port> =>
+  [...setup.services, ...(setup.compose?.services ?? [])].flatMap((service) => service.ports)
 
 /** The service whose URL is the session's. */
 export const primary = (setup: Setup): Service | undefined =>
@@ -151,6 +172,7 @@ export const isEmpty = (setup: Setup): boolean =>
   JSON.stringify(setup.keeping) === JSON.stringify(untold) &&
   setup.depth === undefined &&
   setup.services.length === 0 &&
+  setup.compose === undefined &&
   setup.inheritEnv.length === 0 &&
   setup.secrets.length === 0 &&
   Object.keys(setup.env).length === 0 &&

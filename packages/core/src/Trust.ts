@@ -4,8 +4,9 @@
  * A file is accepted by its digest: another word in it, and it has to be accepted again. What a configuration runs inside
  * a box that isolates needs no acceptance.
  */
-import { Effect, FileSystem, Path, Random, Schema } from "effect"
+import { Effect, FileSystem, Path, Random, Schema, Stream } from "effect"
 import { type Effective, formatPath, isolationOf, type Surroundings } from "./Configuration.ts"
+import { Hasher } from "./Hasher.ts"
 import { Directories } from "./Host.ts"
 import * as RepositoryLock from "./RepositoryLock.ts"
 import * as SandboxError from "./SandboxError.ts"
@@ -30,13 +31,20 @@ const Store = Schema.Struct({ version: Schema.Literal(1), files: Schema.Record(S
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Store))
 const encode = Schema.encodeSync(Schema.fromJsonString(Store))
 
+/** One digest of several files that count together, each by its name and its own digest; null where there is none. */
+export const digestOf = Effect.fnUntraced(function* (
+  files: ReadonlyArray<readonly [name: string, digest: string | null]>
+) {
+  return yield* (yield* Hasher).sha256(Stream.make(new TextEncoder().encode(JSON.stringify(files))))
+})
+
 /** The parts of the project's configuration that would run on this host, or hand a value of it to somebody. */
 export const runs = (
   effective: Effective,
   { builtin, provider }: { readonly builtin: Surroundings["providers"]; readonly provider: string | undefined }
 ): ReadonlyArray<string> => {
   const { configuration, layerOf } = effective
-  const { env, github, hooks, inherit_env, providers, secrets, services } = configuration
+  const { compose, env, github, hooks, inherit_env, providers, secrets, services } = configuration
   const ours = (path: ReadonlyArray<string | number>): boolean => layerOf(path)?.name === "project"
   // a provider that nobody vouches for is taken to be one that does not isolate
   const isolated = provider !== undefined && (isolationOf(configuration, builtin, provider) ?? "none") !== "none"
@@ -48,6 +56,8 @@ export const runs = (
     ]),
     ...secrets.map((_, index) => ["secrets", index]),
     ...(github.token_env === undefined ? [] : [["github", "token_env"]]),
+    // what it describes runs on this host's engine, whatever box the session is in
+    ...(compose === undefined ? [] : [["compose", "file"]]),
     // which file it is says the repository: one that git carries is `env` by another name
     ...inherit_env.map((_, index) => ["inherit_env", index])
   ]

@@ -17,6 +17,7 @@ import * as NodeHost from "./node/NodeHost.ts"
 import * as NodeLedger from "./node/NodeLedger.ts"
 import * as NodePorts from "./node/NodePorts.ts"
 import * as NodeProcesses from "./node/NodeProcesses.ts"
+import * as NodeYaml from "./node/NodeYaml.ts"
 import type { Ports } from "./Ports.ts"
 import { Principal } from "./Principal.ts"
 import type { Processes } from "./Processes.ts"
@@ -47,6 +48,7 @@ export const layerPlatform: Layer.Layer<Platform, SandboxError.SandboxError> = L
   NodeHost.layerHost,
   NodeProcesses.layer,
   NodePorts.layer,
+  NodeYaml.layer,
   NodeHost.layerDirectories,
   NodeHost.layerIds,
   NodeHost.layerHasher

@@ -131,6 +131,27 @@ const table: Readonly<Record<string, Row>> = {
     stays: ["exit", "out/DONE", "a/../b"],
     wrong: ["", "..", "/a", 5, false, {}]
   },
+  compose: { absent: none, stays: [{ file: "c.yaml", services: [] }], wrong: ["", 0, false, [], {}] },
+  "compose.file": {
+    absent: required,
+    stays: ["c.yaml", "a/../c.yaml", ["c.yaml", "d.yaml"]],
+    wrong: ["", "..", "/a", "a/../../b", [], [""], ["../a"], 5, false, {}]
+  },
+  "compose.services": list,
+  "compose.services[].name": { absent: required, stays: ["db", "a-b_1"], wrong: ["", "A", "-a", "a b", 5] },
+  "compose.services[].port": { absent: none, stays: [1, 3000], wrong: [0, -1, 65_536, 65_535, "3000", 1.5, false] },
+  "compose.services[].target": { absent: none, stays: [1, 65_535], wrong: [0, 65_536, "80", false], beside: checked },
+  "compose.services[].port_env": variables,
+  "compose.services[].extra_ports": { ...list, beside: checked },
+  "compose.services[].extra_ports[].name": { absent: required, stays: ["a"], wrong: ["", "A", 5] },
+  "compose.services[].extra_ports[].port": { absent: required, stays: [6000], wrong: [0, 65_536, "1", 4000, 4001] },
+  "compose.services[].extra_ports[].target": { absent: required, stays: [1, 65_535], wrong: [0, 65_536, "1"] },
+  "compose.services[].extra_ports[].port_env": { ...variables, beside: {} },
+  "compose.services[].health": { absent: none, stays: ["/"], wrong: ["", "x", 0, false, [], {}], beside: checked },
+  "compose.services[].health.http": { absent: required, stays: ["/"], wrong: ["", "x", 0, false] },
+  "compose.services[].health.tcp": { absent: required, stays: [true], wrong: [false, 0, ""] },
+  "compose.services[].health.command": { ...command, absent: required },
+  "compose.services[].health.timeout_s": { ...seconds, beside: { tcp: true } },
   hooks: { ...map, absent: required },
   "hooks.pre_up": command,
   "hooks.pre_spawn": command,
@@ -197,7 +218,7 @@ const pathOf = (key: string): ReadonlyArray<Part> =>
 /** What the elements of lists cannot be without. */
 const elements: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   services: { name: "web", command: "serve" },
-  extra_ports: { name: "x", port: 6000 },
+  extra_ports: { name: "x", port: 6000, target: 80 },
   inherit_env: { file: ".env" },
   secrets: { name: "S" }
 }
@@ -210,7 +231,8 @@ const file = (key: string, { beside = {} }: Row, value?: { readonly is: unknown 
     if (part === 0) return [build(index + 1)]
     const before = path[index - 1] === 0 ? { ...elements[String(path[index - 2])] } : {}
     const needs = path[index + 1] === 0 && part === "extra_ports" ? { port: 4000 } : part === "health" ? checked : {}
-    const map: Record<string, unknown> = { ...before, ...needs }
+    const composed = path[index - 1] === "compose" ? { file: "compose.yaml" } : {}
+    const map: Record<string, unknown> = { ...before, ...needs, ...composed }
     if (index < path.length - 1) return { ...map, [part]: build(index + 1) }
     Object.assign(map, beside)
     if (value === undefined) delete map[part]
@@ -229,7 +251,7 @@ describe("every key of the configuration", () => {
   })
 
   for (const [key, row] of Object.entries(table)) {
-    const mapWithDefaults = row.absent === required && !key.includes("[") && !key.includes("*")
+    const mapWithDefaults = row.absent === required && at(plain(Configuration.defaults), pathOf(key)) !== undefined
     it.effect(`I-74 ${key} has its default where it is absent, and keeps what is said`, () =>
       Effect.gen(function* () {
         const path = pathOf(key)

@@ -446,6 +446,10 @@ describe("paths", () => {
           Effect.provide(NodeServices.layer)
         )
       assert.deepEqual(yield* found({ inherit_env: ["in", "inside/.env", { file: "missing" }] }), [])
+      assert.deepEqual(yield* found({ compose: { file: ["in", "out", "../secret"] } }), [
+        "compose.file[2]",
+        "compose.file[1]"
+      ])
       assert.deepEqual(yield* found({ inherit_env: ["in", "out", { file: "out" }, "../secret"] }), [
         "inherit_env[3]",
         "inherit_env[1]",

@@ -33,6 +33,7 @@ const everything = {
   secrets: [{ name: "A" }, { name: "B", from: "file:b" }],
   providers: { mine: { use: "./p.ts" }, docker: { options: { image: "x" } } },
   github: { token_env: "OTHER" },
+  compose: { file: "compose.yaml" },
   inherit_env: [".env"],
   sandbox: { profiles: { a: { image: "x" } } }
 }
@@ -45,6 +46,7 @@ const always = [
   "secrets[0]",
   "secrets[1]",
   "github.token_env",
+  "compose.file",
   "inherit_env[0]"
 ]
 

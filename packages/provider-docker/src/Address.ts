@@ -15,7 +15,7 @@ export type Address =
 /** Where an engine listens that nobody has moved. */
 export const standard = "unix:///var/run/docker.sock"
 
-/** Reads an address; `tls` is whether a TCP address without a port of its own convention is to be encrypted. The failure is a sentence. */
+/** Reads an address; `tls` is whether TCP is to be encrypted where the scheme does not say so. The failure is a sentence. */
 export const parse = (text: string, tls: boolean): Result.Result<Address, string> => {
   const [, scheme, rest] = /^([a-z+]+):\/\/(.*)$/.exec(text) ?? []
   if (scheme === undefined || rest === undefined) {
@@ -30,26 +30,30 @@ export const parse = (text: string, tls: boolean): Result.Result<Address, string
     case "http":
     case "https": {
       const secure = scheme === "https" || tls
-      const url = parsed(`${secure ? "https" : "http"}://${rest}`)
+      const url = parsed("tcp", rest)
       if (url === undefined || url.hostname === "") return unusable(text, "it names no host")
-      if (url.pathname !== "/" || url.username !== "") return unusable(text, "only a host and a port may stand in it")
+      if (!["", "/"].includes(url.pathname) || `${url.username}${url.password}${url.search}${url.hash}` !== "") {
+        return unusable(text, "only a host and a port may stand in it")
+      }
       // the engine's own ports: https://docs.docker.com/reference/cli/dockerd/
       const port = url.port === "" ? (secure ? 2376 : 2375) : Number(url.port)
-      return Result.succeed({ _tag: "tcp", host: url.hostname, port: port, tls: secure })
+      return Result.succeed({ _tag: "tcp", host: url.hostname, port, tls: secure })
     }
     case "ssh": {
-      const url = parsed(`ssh://${rest}`)
+      const url = parsed("ssh", rest)
       if (url === undefined || url.hostname === "") return unusable(text, "it names no host")
       if (url.password !== "") return unusable(text, "a password may not stand in it: use a key")
-      const user = decodeURIComponent(url.username)
+      if (`${url.search}${url.hash}` !== "")
+        return unusable(text, "only a user, a host, a port and a path may stand in it")
+      const user = decoded(url.username)
+      const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
       // what `ssh` would read as an option is never a host
-      if (user.startsWith("-") || url.hostname.startsWith("-"))
-        return unusable(text, "a name in it starts with a hyphen")
+      if (user.startsWith("-") || host.startsWith("-")) return unusable(text, "a name in it starts with a hyphen")
       return Result.succeed({
         _tag: "ssh",
-        target: user === "" ? url.hostname : `${user}@${url.hostname}`,
+        target: user === "" ? host : `${user}@${host}`,
         port: url.port === "" ? undefined : Number(url.port),
-        path: url.pathname === "" || url.pathname === "/" ? undefined : url.pathname
+        path: url.pathname === "" || url.pathname === "/" ? undefined : decoded(url.pathname)
       })
     }
     default:
@@ -59,7 +63,17 @@ export const parse = (text: string, tls: boolean): Result.Result<Address, string
 
 const unusable = (text: string, why: string) => Result.fail(`${text} cannot be used: ${why}`)
 
-const parsed = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined)
+// of a scheme that URLs know nothing of, whose usual port would be left out of them
+const parsed = (scheme: "tcp" | "ssh", rest: string): URL | undefined => {
+  const text = `${scheme}://${rest}`
+  return URL.canParse(text) ? new URL(text) : undefined
+}
+
+const decoded = (text: string): string =>
+  Result.getOrElse(
+    Result.try(() => decodeURIComponent(text)),
+    () => text
+  )
 
 /** Whether the engine is on this host, as far as its address says. */
 export const isHere = (address: Address): boolean =>

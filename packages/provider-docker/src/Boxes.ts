@@ -7,10 +7,12 @@
  */
 import { labelNames, type ProvisionIntent } from "@org/sandbox-core/Provisioner"
 import { InstanceRef, instanceName } from "@org/sandbox-core/Session"
-import { Clock, Effect, Random, Schedule, Schema, Stream } from "effect"
+import { Effect, Schedule, Schema, Stream } from "effect"
 import * as Container from "./Container.ts"
 import { EngineError, provider, Refused, UnreadableAnswer } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
+import * as Images from "./Images.ts"
+import * as Networks from "./Networks.ts"
 import * as Users from "./Users.ts"
 
 /** A box whose volume is there. */
@@ -22,11 +24,6 @@ export interface Box {
 }
 
 const RecipeText = Schema.fromJsonString(Container.Recipe)
-
-const nonce = Effect.gen(function* () {
-  const random = yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)
-  return `${(yield* Clock.currentTimeMillis).toString(36)}-${random.toString(36)}`
-})
 
 /** The box of a key; nothing where there is none, or something of somebody else's under that name. */
 export const ofKey = Effect.fnUntraced(function* (key: string) {
@@ -59,31 +56,39 @@ export const labelled = Effect.fnUntraced(function* (name: string, value: string
     { concurrency: "unbounded" }
   )
   const boxes = new Map<string, Readonly<Record<string, string>>>()
-  for (const { Labels } of [...containers, ...networks, ...volumes]) {
+  // a box that is there comes before what is left of an earlier one of its key
+  for (const { Labels } of [...volumes, ...networks, ...containers]) {
     const { [Container.boxLabel]: id, [Container.recipeLabel]: _, ...labels } = Labels ?? {}
     if (id !== undefined && labels[labelNames.key] !== undefined) boxes.set(id, labels)
   }
   return [...boxes].map(([id, labels]) => ({ id, key: labels[labelNames.key]!, labels }))
 })
 
-/** The box of an intent, its volume made where it is not there. */
+/** The box of an intent, its volume made where it is not there; and whether it was made here. */
 export const ensure = Effect.fnUntraced(function* ({ key, labels, name }: ProvisionIntent, recipe: Container.Recipe) {
   const text = yield* Effect.orDie(Schema.encodeEffect(RecipeText)(recipe))
-  yield* Engine.createVolume(name, { ...labels, [Container.boxLabel]: yield* nonce, [Container.recipeLabel]: text })
+  const id = yield* Networks.nonce
+  yield* Engine.createVolume(name, { ...labels, [Container.boxLabel]: id, [Container.recipeLabel]: text })
   // of two processes that make it at once, one finds what the other one made
-  const box = yield* ofKey(key)
-  return box ?? (yield* taken("volume", name))
+  const box = (yield* ofKey(key)) ?? (yield* taken("volume", name))
+  return { box, isNew: box.id === id }
 })
 
 /** Makes whatever is missing of a box but its volume, and starts it. Whole already is success. */
-export const start = Effect.fnUntraced(function* (box: Box) {
+export const start = Effect.fnUntraced(function* (box: Box, pull: Images.Pull) {
   const recipe = yield* recipeOf(box)
-  const found = yield* containerOf(box.id)
-  const container = found ?? (yield* make(box, recipe))
+  const container = (yield* containerOf(box.id)) ?? (yield* make(box, recipe, pull))
   if (container.State.Running && !container.State.Paused) return
+  // one that has never run may have lost its maker before it was looked at and furnished
+  if (container.State.Status === "created") yield* furnish(box, recipe, container)
   if (container.State.Paused) yield* Engine.unpauseContainer(container.Id)
-  else yield* Engine.startContainer(container.Id)
-  yield* stillRuns(container.Id, recipe)
+  else {
+    const started = Engine.startContainer(container.Id)
+    yield* Effect.catchIf(started, Networks.isGone, () =>
+      Effect.andThen(Networks.rejoin(box, recipe, container), started)
+    )
+  }
+  yield* stillRuns(box, container.Id, recipe)
 })
 
 /** How a box's container is made. */
@@ -95,17 +100,26 @@ export const recipeOf = Effect.fnUntraced(function* (box: Box) {
   )
 })
 
-const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe) {
-  const labels = { ...box.labels, [Container.boxLabel]: box.id }
-  const own = recipe.network === "session" ? yield* networkOf(box, labels) : undefined
+const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, pull: Images.Pull) {
+  const labels = Container.labels(box)
+  const own = recipe.network === "session" ? yield* Networks.ensure(box) : undefined
   const network = own ?? recipe.network
   const body = Container.body(recipe, { labels, network, volume: box.volume })
-  const made = yield* Effect.result(Engine.createContainer(box.volume, body))
+  const create = Engine.createContainer(box.volume, body)
+  // an image that was removed since the box was first made is to be got once more
+  const made = yield* Effect.result(
+    Effect.catchIf(create, hasNoImage, () => Effect.andThen(Images.obtain(recipe.image, pull, undefined), create))
+  )
   if (made._tag === "Failure" && !isConflict(made.failure)) return yield* made.failure
   // of two processes that make it at once, one finds the other's
   const container = yield* containerOf(box.id)
   if (container === undefined) return yield* made._tag === "Failure" ? taken("container", box.volume) : vanished(box)
   if (own !== undefined && container.HostConfig.NetworkMode !== own) yield* Effect.ignore(Engine.removeNetwork(own))
+  return container
+})
+
+/** Looks whether the engine did all it was asked for, and makes the directories. Again is success. */
+const furnish = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, container: Engine.Container) {
   const missing = Container.deviations(recipe, box.volume, container)
   if (missing.length > 0) {
     yield* Engine.removeContainer(container.Id)
@@ -115,19 +129,12 @@ const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe) {
     })
   }
   yield* Users.prepare(container)
-  return container
-})
-
-/** The name of the box's network: one that is there, or a new one of a name that nothing else has. */
-const networkOf = Effect.fnUntraced(function* (box: Box, labels: Readonly<Record<string, string>>) {
-  const [there] = yield* Engine.networks([Container.boxLabel, box.id])
-  if (there !== undefined) return there.Name
-  const name = `${box.volume}-${yield* nonce}`
-  yield* Engine.createNetwork(name, labels)
-  return name
 })
 
 const isConflict = (error: unknown): boolean => error instanceof EngineError && error.status === 409
+
+const hasNoImage = (error: unknown): boolean =>
+  error instanceof EngineError && error.status === 404 && /no such image/i.test(error.message)
 
 const taken = (what: "container" | "volume", name: string) =>
   new Refused({
@@ -139,9 +146,10 @@ const vanished = (box: Box) =>
   new Refused({ reason: "NotReady", message: `The container ${box.volume} was removed while it was made.` })
 
 /** A box that ends as soon as it was started says why, where it says anything. */
-const stillRuns = Effect.fnUntraced(function* (id: string, recipe: Container.Recipe) {
+const stillRuns = Effect.fnUntraced(function* (box: Box, id: string, recipe: Container.Recipe) {
   const container = yield* Engine.container(id)
-  if (container?.State.Running === true) return
+  if (container === undefined) return yield* vanished(box)
+  if (container.State.Running) return
   const said = yield* Stream.mkString(Stream.decodeText(Engine.tail(id))).pipe(Effect.orElseSucceed(() => ""))
   const words =
     said
@@ -149,10 +157,10 @@ const stillRuns = Effect.fnUntraced(function* (id: string, recipe: Container.Rec
       .trim()
       .split("\n")
       .at(-1) ?? ""
-  const code = container?.State.ExitCode
+  const code = container.State.ExitCode
   return yield* new Refused({
     reason: "Invalid",
-    message: `The box ended right after its start${code === undefined ? "" : ` with exit code ${code}`}${words === "" ? "" : `: ${words}`}. The image ${recipe.image} must have \`sh\` and \`sleep\`.`
+    message: `The box ended right after its start with exit code ${code}${words === "" ? "" : `: ${words}`}. The image ${recipe.image} must have \`sh\` and \`sleep\`.`
   })
 })
 
@@ -166,7 +174,14 @@ export const stop = Effect.fnUntraced(function* (box: Box) {
 })
 
 /** Removes everything that carries the label, the volumes last. */
-export const remove = Effect.fnUntraced(function* (name: string, value: string) {
+export const remove = (name: string, value: string) =>
+  // a provision that is under way may have put a container into the network since the containers were removed
+  Effect.retry(removed(name, value), {
+    while: (error) => error._tag === "Refused" && error.reason === "Conflict",
+    schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(5)])
+  })
+
+const removed = Effect.fnUntraced(function* (name: string, value: string) {
   for (const { Id } of yield* Engine.containers([name, value])) {
     yield* Engine.removeContainer(Id).pipe(Effect.catchIf(isConflict, () => Effect.void))
     // somebody else may be removing it just now
@@ -176,12 +191,30 @@ export const remove = Effect.fnUntraced(function* (name: string, value: string) 
           ? Effect.void
           : new Refused({ reason: "NotReady", message: `The container ${still.Name} is still being removed.` })
       ),
-      Effect.retry({ schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)]) })
+      Effect.retry({
+        while: ({ _tag }) => _tag === "Refused",
+        schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)])
+      })
     )
   }
-  for (const { Id } of yield* Engine.networks([name, value])) yield* Engine.removeNetwork(Id)
-  for (const { Name } of yield* Engine.volumes([name, value])) yield* Engine.removeVolume(Name)
+  for (const { Id, Name } of yield* Engine.networks([name, value])) {
+    yield* Effect.catchTag(Engine.removeNetwork(Id), "EngineError", unremoved("network", Name))
+  }
+  for (const { Name } of yield* Engine.volumes([name, value])) {
+    yield* Effect.catchTag(Engine.removeVolume(Name), "EngineError", unremoved("volume", Name))
+  }
 })
+
+/** The engine keeps what a container has, and says so with more than one status. */
+const unremoved =
+  (what: "network" | "volume", name: string) =>
+  (error: EngineError): Effect.Effect<never, EngineError | Refused> =>
+    /is in use|has active endpoints/.test(error.message)
+      ? new Refused({
+          reason: "Conflict",
+          message: `The ${what} ${name} of the box is used by a container that is not of the box; remove or disconnect that, and destroy the box again. The engine says: ${error.message}`
+        })
+      : error
 
 export const refOf = ({ id, key }: Pick<Box, "id" | "key">, scope: string) =>
   new InstanceRef({ version: 1, provider, scope, key, id, data: {} })

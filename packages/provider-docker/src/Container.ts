@@ -1,5 +1,5 @@
 /** What a box is as a container: what the engine is asked for, and whether it did all of that. */
-import { boxVariables } from "@org/sandbox-core/Provisioner"
+import { boxVariables, labelNames } from "@org/sandbox-core/Provisioner"
 import type { Spec } from "@org/sandbox-core/Session"
 import { Schema } from "effect"
 import type * as Engine from "./Engine.ts"
@@ -16,6 +16,12 @@ export const variables = { [boxVariables.workspace]: places.work, [boxVariables.
 
 /** The label that tells one box from a later one of the same key. */
 export const boxLabel = "org.sandbox.docker.box"
+
+/** The labels of everything of a box. */
+export const labels = (box: { readonly id: string; readonly labels: Readonly<Record<string, string>> }) => ({
+  ...box.labels,
+  [boxLabel]: box.id
+})
 
 /** The label of a box's volume with what its container is made by, now and if it has to be made again. */
 export const recipeLabel = "org.sandbox.docker.recipe"
@@ -99,7 +105,9 @@ export const body = (
   Labels: labels,
   User: recipe.user,
   WorkingDir: mount,
-  Env: Object.entries({ ...variables, ...home(recipe) }).map(([name, value]) => `${name}=${value}`),
+  Env: Object.entries({ ...variables, SANDBOX_SESSION_ID: labels[labelNames.session] ?? "", ...home(recipe) }).map(
+    ([name, value]) => `${name}=${value}`
+  ),
   Entrypoint: ["sh", "-c", keeper],
   StopSignal: "SIGTERM",
   StopTimeout: grace,
@@ -133,10 +141,21 @@ export const body = (
   }
 })
 
+/** A volume without a name, which the engine makes for a place that an image says it keeps data in. */
+const unnamed = /^volume [0-9a-f]{64} (?!\/sandbox(\/|$))/
+
+const isOfItsOwn = (network: string, mode: string): boolean =>
+  network === "session" ? !/^(host|default|bridge|container:.*)$/.test(mode) : mode === network && !isShared(mode)
+
+/** Whether a network is that of the host, or of another container. */
+export const isShared = (network: string): boolean => network === "host" || network.startsWith("container:")
+
 /** What the engine did not do of it, in words; an engine that leaves out a protection says so nowhere but here. */
 export const deviations = (recipe: Recipe, volume: string, made: Engine.Container): ReadonlyArray<string> => {
   const { Config, HostConfig: host, Mounts } = made
-  const mounts = Mounts.map(({ Destination, Name, Type }) => `${Type} ${Name ?? ""} ${Destination}`)
+  const mounts = Mounts.map(({ Destination, Name, Type }) => `${Type} ${Name ?? ""} ${Destination}`).filter(
+    (text) => !unnamed.test(text)
+  )
   const publics = Object.values(host.PortBindings ?? {})
     .flatMap((bindings) => bindings ?? [])
     .filter(({ HostIp }) => HostIp !== "127.0.0.1")
@@ -152,12 +171,12 @@ export const deviations = (recipe: Recipe, volume: string, made: Engine.Containe
     ["no privileges of the host", !host.Privileged],
     ["processes of its own", host.PidMode === "" || host.PidMode === "private"],
     ["shared memory of its own", host.IpcMode !== "host"],
-    ["a network that is not the host's", host.NetworkMode !== "host"],
+    ["a network that is no other's", isOfItsOwn(recipe.network, host.NetworkMode)],
     ["a first process that collects others", host.Init === true],
     ["a root that is read-only", host.ReadonlyRootfs === recipe.readOnlyRoot],
     [`the user ${recipe.user}`, Config.User === recipe.user],
     ["ports of 127.0.0.1 alone", publics.length === 0],
-    ["its own volume and nothing else", mounts.length === 1 && mounts[0] === `volume ${volume} ${mount}`],
+    ["its own volume and nothing of the host", mounts.length === 1 && mounts[0] === `volume ${volume} ${mount}`],
     [`the runtime ${recipe.runtime}`, recipe.runtime === undefined || host.Runtime === recipe.runtime]
   ]
   return kept.flatMap(([what, isSo]) => (isSo ? [] : [what]))

@@ -4,10 +4,10 @@
  *
  * What the API is: https://docs.docker.com/reference/api/engine/
  */
-import { readFileSync } from "node:fs"
-import { join } from "node:path"
+import * as Http from "node:http"
+import * as Https from "node:https"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
+import { Cause, Context, Effect, Layer, Redacted, Schema, type Scope, Stream } from "effect"
 import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Socket } from "effect/socket"
 import { type Address, isHere } from "./Address.ts"
@@ -57,73 +57,66 @@ export class DockerClient extends Context.Service<
   }
 >()("@org/sandbox-provider-docker/DockerClient") {}
 
+/** How an encrypted connection is made; PEM. */
+export interface Tls {
+  /** Whom to trust; whom this host trusts anyway, when absent. */
+  readonly ca?: string | undefined
+  /** Who we are, for an engine that asks. */
+  readonly identity?: { readonly cert: string; readonly key: Redacted.Redacted<string> } | undefined
+  /** `false`: whoever answers is taken for the engine. */
+  readonly verify: boolean
+}
+
 /** How to reach an engine. */
 export interface Options {
   readonly address: Address
-  /** A directory with `ca.pem`, `cert.pem` and `key.pem`. */
-  readonly certificates?: string | undefined
-  /** `false`: the engine's certificate is not checked, as without DOCKER_TLS_VERIFY. */
-  readonly verify?: boolean | undefined
+  readonly tls: Tls
 }
 
 /** The client of the engine at an address. Nothing is asked before the first request. */
-export const layer = (options: Options): Layer.Layer<DockerClient, TransportError> =>
-  Layer.unwrap(
-    Effect.map(connect(options), ({ agent, origin, said }) =>
-      Layer.provide(
-        Layer.effect(DockerClient, make({ origin, said, isHere: isHere(options.address) })),
-        NodeHttpClient.layerUndiciOptions(agent)
-      )
-    )
+export const layer = (options: Options): Layer.Layer<DockerClient> =>
+  Layer.provide(
+    Layer.effect(DockerClient, make({ origin: originOf(options.address), isHere: isHere(options.address) })),
+    // not undici: it is CommonJS, which a bundled command line cannot load
+    Layer.provide(NodeHttpClient.layerNodeHttpNoAgent, Layer.effect(NodeHttpClient.HttpAgent, agents(options)))
   )
 
-type Agent = NonNullable<Parameters<typeof NodeHttpClient.layerUndiciOptions>[0]>
+const originOf = (address: Address): string =>
+  address._tag === "tcp" ? `${address.tls ? "https" : "http"}://${address.host}:${address.port}` : "http://localhost"
 
-const connect = Effect.fnUntraced(function* ({ address, certificates, verify = true }: Options) {
-  const none = () => ""
-  const timeout = 20_000
-  switch (address._tag) {
-    case "unix": {
-      const agent: Agent = { connect: { socketPath: address.path, timeout } }
-      return { agent, origin: "http://localhost", said: none }
+/** Keep connections for the next request, and close them with the scope. */
+const agents = ({ address, tls: { ca, identity, verify } }: Options) => {
+  const made = Effect.sync(() => {
+    switch (address._tag) {
+      case "unix":
+        // a Unix socket is an option of requests, which an agent merges into them
+        return new Http.Agent({ keepAlive: true, socketPath: address.path } as Http.AgentOptions)
+      case "ssh":
+        return new SshHost.Agent(address)
+      case "tcp":
+        return address.tls
+          ? new Https.Agent({
+              keepAlive: true,
+              rejectUnauthorized: verify,
+              ...(ca === undefined ? {} : { ca }),
+              ...(identity === undefined ? {} : { cert: identity.cert, key: Redacted.value(identity.key) })
+            })
+          : new Http.Agent({ keepAlive: true })
     }
-    case "ssh": {
-      const { path, said } = yield* SshHost.relay(address)
-      const agent: Agent = { connect: { socketPath: path, timeout: 60_000 } }
-      return { agent, origin: "http://localhost", said }
-    }
-    case "tcp": {
-      const origin = `${address.tls ? "https" : "http"}://${address.host}:${address.port}`
-      const tls = address.tls ? yield* certified(certificates, verify) : {}
-      const agent: Agent = { connect: { ...tls, timeout } }
-      return { agent, origin, said: none }
-    }
-  }
-})
-
-const certified = (directory: string | undefined, verify: boolean) =>
-  directory === undefined
-    ? Effect.succeed({ rejectUnauthorized: verify })
-    : Effect.try({
-        try: () => ({
-          ...(verify ? { ca: readFileSync(join(directory, "ca.pem")) } : {}),
-          cert: readFileSync(join(directory, "cert.pem")),
-          key: readFileSync(join(directory, "key.pem")),
-          rejectUnauthorized: verify
-        }),
-        catch: (cause) => new TransportError({ code: undefined, message: (cause as Error).message })
-      })
+  })
+  return Effect.map(
+    Effect.acquireRelease(made, (agent) => Effect.sync(() => agent.destroy())),
+    // the one that the address has no use for is never asked
+    (agent) => ({ http: agent, https: agent as Https.Agent })
+  )
+}
 
 const ErrorBody = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
 
 /** Which version the engine speaks; said in a header, also by those that are older than the client. */
 const negotiated = (header: string | undefined): Effect.Effect<string, Refused | UnreadableAnswer> => {
   const [, major, minor] = /^(\d+)\.(\d+)$/.exec(header ?? "") ?? []
-  if (major === undefined || minor === undefined) {
-    return Effect.fail(
-      new UnreadableAnswer({ message: "what answers there is no Docker engine: it names no API version" })
-    )
-  }
+  if (major === undefined || minor === undefined) return Effect.fail(stranger("it names no version of the API"))
   const spoken = Number(minor)
   const [first, oldest] = versions.oldest
   if (Number(major) !== first || spoken < oldest) {
@@ -137,37 +130,44 @@ const negotiated = (header: string | undefined): Effect.Effect<string, Refused |
   return Effect.succeed(`v1.${Math.min(spoken, versions.newest[1])}`)
 }
 
-const make = Effect.fnUntraced(function* (at: {
-  readonly origin: string
-  readonly said: () => string
-  readonly isHere: boolean
-}) {
+const stranger = (why: string) => new UnreadableAnswer({ message: `what answers there is no Docker engine: ${why}` })
+
+/** Refusals that mean the same from whoever stands between us and the engine. */
+const anybodys = [401, 403, 407, 429, 502, 503, 504]
+
+const make = Effect.fnUntraced(function* (at: { readonly origin: string; readonly isHere: boolean }) {
   const client = yield* HttpClient.HttpClient
 
-  const failed = (error: HttpClientError.HttpClientError | Socket.SocketError): TransportError => {
-    const { code, message } = rootOf(error)
-    const words = at.said()
-    return new TransportError({ code, message: words === "" ? message : `${message}: ${words}` })
-  }
+  // spans are those of the port's members, and no engine is told of them
+  const send = (request: HttpClientRequest.HttpClientRequest) =>
+    Effect.mapError(
+      Effect.provideService(client.execute(request), HttpClient.TracerDisabledWhen, () => true),
+      failed
+    )
 
   const textOf = (response: HttpClientResponse.HttpClientResponse) => Effect.mapError(response.text, failed)
 
-  /** An answer that is not an error, whatever its body. */
-  const accepted = (response: HttpClientResponse.HttpClientResponse) =>
-    response.status < 400
-      ? Effect.succeed(response)
-      : Effect.flatMap(textOf(response), (text) =>
-          Schema.decodeEffect(ErrorBody)(text).pipe(
-            Effect.orElseSucceed(() => ({ message: text.trim() || `HTTP status ${response.status}` })),
-            Effect.flatMap(({ message }) => new EngineError({ status: response.status, message }))
-          )
-        )
+  /** An answer that is neither an error nor somebody else's, whatever its body. */
+  const accepted = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
+    const { headers, status } = response
+    if (status < 300 || status === 304) return response
+    const text = yield* textOf(response)
+    const words = text.trim().slice(0, 500)
+    // that somebody else has no such page says nothing about what the engine has
+    if (headers["api-version"] === undefined && !anybodys.includes(status)) {
+      return yield* stranger(words === "" ? `HTTP status ${status}` : words)
+    }
+    const { message } = yield* Effect.orElseSucceed(Schema.decodeEffect(ErrorBody)(text), () => ({
+      message: words || `HTTP status ${status}`
+    }))
+    return yield* new EngineError({ status, message })
+  })
 
   // asked once: an engine that is replaced by an older one refuses what it does not know
   let known: string | undefined
   const version = Effect.suspend(() => (known === undefined ? ping : Effect.succeed(known)))
   const ping = Effect.gen(function* () {
-    const response = yield* Effect.mapError(client.get(`${at.origin}/_ping`), failed)
+    const response = yield* send(HttpClientRequest.get(`${at.origin}/_ping`))
     yield* Effect.flatMap(accepted(response), textOf)
     known = yield* negotiated(response.headers["api-version"])
     return known
@@ -185,13 +185,40 @@ const make = Effect.fnUntraced(function* (at: {
     if (request.archive !== undefined) {
       made = HttpClientRequest.bodyStream(made, request.archive, { contentType: "application/x-tar" })
     }
-    const response = yield* Effect.mapError(client.execute(made), failed)
-    return yield* accepted(response)
+    const response = yield* send(made)
+    return response.status === 101 ? response : yield* accepted(response)
   })
 
   // a body that is not read keeps its connection from being used again
   const drained = (response: HttpClientResponse.HttpClientResponse) =>
     Effect.mapError(Stream.runDrain(response.stream), failed)
+
+  const upgrade = Effect.fnUntraced(function* (request: Request) {
+    const socket = yield* Effect.flatMap(execute(request, "tcp"), ({ upgrade }) => Effect.mapError(upgrade, failed))
+    // taken at once, not when somebody reads: what is sent before is sent, and what nobody reads is closed with the scope
+    const pull = yield* Effect.option(Socket.readerBytes(socket))
+    // a connection that has ended already had nothing left to read
+    if (pull._tag === "None") return { input: Stream.empty, send: () => Effect.void } satisfies Connection as Connection
+    // the end of a connection is an error to a socket: 1000 is an orderly one
+    const next = Effect.catchIf(
+      pull.value,
+      ({ reason }) => reason._tag === "SocketCloseError" && reason.code === 1000,
+      () => Cause.done()
+    )
+    const input = Stream.mapError(Stream.fromPull(Effect.succeed(next)), failed)
+    const send = (bytes: Stream.Stream<Uint8Array>, end: boolean) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const writer = yield* socket.writer
+          yield* Effect.mapError(
+            Stream.runForEachArray(bytes, (chunk) => writer.writeAll(chunk)),
+            failed
+          )
+          if (!end) return yield* Effect.never
+        })
+      )
+    return { input, send } satisfies Connection as Connection
+  })
 
   return DockerClient.of({
     isHere: at.isHere,
@@ -207,34 +234,11 @@ const make = Effect.fnUntraced(function* (at: {
     head: (request) => Effect.flatMap(execute(request), (response) => Effect.as(drained(response), response.headers)),
     stream: (request) =>
       Stream.unwrap(Effect.map(execute(request), (response) => Stream.mapError(response.stream, failed))),
-    upgrade: Effect.fnUntraced(function* (request) {
-      const response = yield* execute(request, "tcp")
-      const socket = yield* Effect.mapError(response.upgrade, failed)
-      const input = Socket.toStream(socket).pipe(
-        // the end of a connection is an error to a socket: 1000 is an orderly one; one that ended before anybody read it had
-        // nothing left to read
-        Stream.catchIf(
-          ({ reason }) =>
-            reason._tag === "SocketOpenError" || (reason._tag === "SocketCloseError" && reason.code === 1000),
-          () => Stream.empty
-        ),
-        Stream.mapError(failed)
-      )
-      const send = (bytes: Stream.Stream<Uint8Array>, end: boolean) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const writer = yield* socket.writer
-            yield* Effect.mapError(
-              Stream.runForEachArray(bytes, (chunk) => writer.writeAll(chunk)),
-              failed
-            )
-            if (!end) return yield* Effect.never
-          })
-        )
-      return { input, send }
-    })
+    upgrade
   })
 })
+
+const failed = (error: HttpClientError.HttpClientError | Socket.SocketError) => new TransportError(rootOf(error))
 
 /** The innermost cause, which is the system's. */
 const rootOf = (error: unknown): { readonly code: string | undefined; readonly message: string } => {
@@ -244,7 +248,15 @@ const rootOf = (error: unknown): { readonly code: string | undefined; readonly m
   for (let depth = 0; depth < 8 && typeof at === "object" && at !== null; depth++) {
     if ("code" in at && typeof at.code === "string") code = at.code
     if ("message" in at && typeof at.message === "string" && at.message !== "") message = at.message
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+    // of several addresses of one name, each was tried
+    at =
+      "errors" in at && Array.isArray(at.errors)
+        ? at.errors[0]
+        : "reason" in at
+          ? at.reason
+          : "cause" in at
+            ? at.cause
+            : undefined
   }
   return { code, message }
 }

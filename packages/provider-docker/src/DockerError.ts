@@ -40,8 +40,11 @@ export const classify =
       cause: problem
     })
 
-/** Members that change nothing, and `exec`, which fails only where no command was started. */
-const looking = ["scope", "preflight", "find", "inspect", "list", "exec", "endpoint", "files.read"]
+/** Members that change nothing. */
+const looking = ["scope", "preflight", "find", "inspect", "list", "endpoint", "files.read"]
+
+/** The code of a connection through ssh over which nothing was heard; the message is ssh's own words. */
+export const sshSilent = "ESSH"
 
 /** Errors of a connection that never came about. */
 const unconnected = [
@@ -52,8 +55,31 @@ const unconnected = [
   "ENOTFOUND",
   "EAI_AGAIN",
   "EHOSTUNREACH",
-  "ENETUNREACH"
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT"
 ]
+
+/** Errors of an engine whose certificate we do not take. */
+const untrusted = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|ERR_TLS_CERT)/
+
+/** Errors of an engine that does not take our certificate, or wants one. */
+const unknownTo = /^ERR_SSL_.*ALERT/
+
+/** Errors of an engine that speaks no TLS, or of something else that does not. */
+const plain = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG))$/
+
+/** What OpenSSL has to say, between where it says it and which line of its source that is. */
+const openssl = /:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/
+
+/** What answers in another language than HTTP. */
+const foreign = /^HPE_/
+
+/** What ssh says where it may not enter. */
+const locked = /permission denied|host key verification failed|too many authentication failures/i
+
+/** What is said on the way to an engine behind ssh that was never reached. */
+const lost =
+  /^(ssh: |ssh cannot be run|kex_exchange_identification)|(command )?not found|cannot connect to the docker daemon|failed to open the raw stream/im
 
 const outcomeOf = (problem: Problem): Outcome => {
   switch (problem._tag) {
@@ -63,23 +89,36 @@ const outcomeOf = (problem: Problem): Outcome => {
       // a call of several steps may have done the first of them
       return problem.status >= 400 && problem.status < 500 ? "not_applied" : "unknown"
     case "TransportError":
-      return unconnected.includes(problem.code ?? "") ? "not_applied" : "unknown"
+      return wasAsked(problem) ? "unknown" : "not_applied"
     case "UnreadableAnswer":
       return "unknown"
   }
 }
+
+/** Whether the engine may have heard what it was asked. */
+const wasAsked = ({ code = "", message }: TransportError): boolean =>
+  code === sshSilent
+    ? !locked.test(message) && !lost.test(message)
+    : ![untrusted, unknownTo, plain].some((pattern) => pattern.test(code)) && !unconnected.includes(code)
 
 const reasonOf = (problem: Problem): Reason => {
   switch (problem._tag) {
     case "Refused":
       return problem.reason
     case "TransportError":
-      return problem.code === "EACCES" || problem.code === "EPERM" ? "Unauthorized" : "Unreachable"
+      return unanswered(problem)
     case "UnreadableAnswer":
       return "Unsupported"
     case "EngineError":
       return texts.find(([pattern]) => pattern.test(problem.message))?.[1] ?? statuses[problem.status] ?? "Unknown"
   }
+}
+
+const unanswered = ({ code = "", message }: TransportError): Reason => {
+  if (code === "EACCES" || code === "EPERM" || untrusted.test(code) || unknownTo.test(code)) return "Unauthorized"
+  if (code === sshSilent && locked.test(message)) return "Unauthorized"
+  if (plain.test(code)) return "Invalid"
+  return foreign.test(code) ? "Unsupported" : "Unreachable"
 }
 
 const statuses: Readonly<Record<number, Reason>> = {
@@ -101,9 +140,12 @@ const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
   [/all predefined address pools have been fully subscribed|non-overlapping IPv4 address pool/i, "QuotaExceeded"],
   [/toomanyrequests|too many requests|rate limit/i, "RateLimited"],
   [/cannot allocate memory|resource temporarily unavailable|too many open files/i, "CapacityExhausted"],
-  [/port is already allocated|address already in use|failed to bind host port/i, "Conflict"],
   [
-    /is (not running|paused|restarting|dead)|is being removed|removal of container .* is already in progress/i,
+    /port is already allocated|address already in use|failed to bind host port|pool overlaps|name is already in use/i,
+    "Conflict"
+  ],
+  [
+    /is (not running|paused|restarting|dead)|is being removed|marked for removal|removal of container .* is already in progress|has active endpoints|container state improper/i,
     "NotReady"
   ],
   [/client version .* is too (new|old)|minimum supported API version/i, "Unsupported"],
@@ -120,23 +162,28 @@ const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
     "Invalid"
   ],
   [
-    /minimum memory limit|range of CPUs|invalid reference format|unable to find user|no matching entries in passwd/i,
+    /minimum memory limit|range of CPUs|invalid reference format|unable to find user|no matching entries in passwd|error processing tar file|is a pre-defined network/i,
     "Invalid"
   ]
 ]
 
 const sentence = (problem: Problem): string => {
   if (problem._tag !== "TransportError") return oneLine(problem.message)
-  switch (problem.code) {
-    case "EACCES":
-    case "EPERM":
-      return `${oneLine(problem.message)}: this user may not use the engine; add it to the group that owns the socket (often docker), or set DOCKER_HOST`
-    case "ENOENT":
-    case "ECONNREFUSED":
-      return `${oneLine(problem.message)}: no engine listens there; start it, or set DOCKER_HOST`
-    default:
-      return oneLine(problem.message)
+  const { code = "" } = problem
+  const said = oneLine(openssl.exec(problem.message)?.[1] ?? problem.message)
+  if (code === "EACCES" || code === "EPERM") {
+    return `${said}: this user may not use the engine; add it to the group that owns the socket (often docker), or set DOCKER_HOST`
   }
+  if (code === "ENOENT" || code === "ECONNREFUSED") {
+    return `${said}: no engine listens there; start it, or set DOCKER_HOST`
+  }
+  if (untrusted.test(code)) return `${said}: the engine's certificate is not one to trust; correct DOCKER_CERT_PATH`
+  if (unknownTo.test(code))
+    return `${said}: the engine does not take this client's certificate; correct DOCKER_CERT_PATH`
+  if (plain.test(code))
+    return `${said}: the engine speaks no TLS there; unset DOCKER_TLS_VERIFY, or name its other port`
+  if (foreign.test(code)) return `${said}: what answers there is no Docker engine`
+  return code === sshSilent ? `the engine's host does not connect through ssh: ${said}` : said
 }
 
 const oneLine = (text: string): string => text.trim().replaceAll(/\s*\n\s*/g, " ")

@@ -9,10 +9,9 @@ import {
   type ProvisionerShape,
   type ProvisionIntent
 } from "@org/sandbox-core/Provisioner"
-import * as SandboxError from "@org/sandbox-core/SandboxError"
+import type * as SandboxError from "@org/sandbox-core/SandboxError"
 import type { InstanceRef, Spec } from "@org/sandbox-core/Session"
-import { Config, Context, Effect, FileSystem, Layer, Option, Stream } from "effect"
-import * as Address from "./Address.ts"
+import { Context, Effect, FileSystem, Layer, Stream } from "effect"
 import * as Boxes from "./Boxes.ts"
 import * as Container from "./Container.ts"
 import * as DockerClient from "./DockerClient.ts"
@@ -21,6 +20,8 @@ import * as Engine from "./Engine.ts"
 import * as Exec from "./Exec.ts"
 import * as Files from "./Files.ts"
 import * as Images from "./Images.ts"
+import * as Location from "./Location.ts"
+import * as Networks from "./Networks.ts"
 import { defaults, type Options } from "./Options.ts"
 import * as Users from "./Users.ts"
 
@@ -31,6 +32,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     FileSystem.FileSystem
   )(yield* Effect.context<DockerClient.DockerClient | FileSystem.FileSystem>())
   const { isHere } = yield* DockerClient.DockerClient
+  const pull = options.pull ?? defaults.pull
 
   /** A member of the port, of the parts that it is made of. */
   const member = <A, R>(operation: string, effect: Effect.Effect<A, Problem, R>) =>
@@ -67,7 +69,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const recipeOf = Effect.fnUntraced(function* ({ ports = [], report, spec }: ProvisionIntent) {
     const { cpus, memory, pids } = Container.limits(spec, options, yield* Engine.info)
     const name = spec.image ?? options.image ?? defaults.image
-    const image = yield* Images.obtain(name, options.pull ?? defaults.pull, report)
+    const image = yield* Images.obtain(name, pull, report)
     const { gpus, runtime } = options
     const user = options.user ?? (isRoot(image.user) ? defaults.user : image.user)
     const recipe: Container.Recipe = {
@@ -83,8 +85,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   const provision = Effect.fnUntraced(function* (intent: ProvisionIntent) {
-    const box = (yield* Boxes.ofKey(intent.key)) ?? (yield* Boxes.ensure(intent, yield* recipeOf(intent)))
-    yield* Boxes.start(box)
+    const there = yield* Boxes.ofKey(intent.key)
+    const { box, isNew } =
+      there === undefined ? yield* Boxes.ensure(intent, yield* recipeOf(intent)) : { box: there, isNew: false }
+    // what was made here and can never run is taken back; what another attempt made is its box, and may hold work
+    yield* Boxes.start(box, pull).pipe(Effect.catchIf((problem) => isNew && isFinal(problem), takenBack(box)))
     return Boxes.refOf(box, intent.scope)
   })
 
@@ -111,7 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const write = Effect.fnUntraced(function* (ref: InstanceRef, directory: string, archive: Stream.Stream<Uint8Array>) {
     const found = yield* container(ref)
-    yield* Files.write(found.Id, { directory, archive, owner: yield* Users.ownerOf(found) })
+    yield* Files.write(found, { directory, archive, owner: yield* Users.ownerOf(found) })
   })
 
   const endpoint = Effect.fnUntraced(function* (ref: InstanceRef, port: number) {
@@ -119,10 +124,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const message = "The engine is on another host, where it publishes its ports: forward them, as with `ssh -L`."
       return yield* new Refused({ reason: "Unsupported", message })
     }
-    const { NetworkSettings } = yield* running(ref)
+    const { HostConfig, NetworkSettings } = yield* running(ref)
     const published = NetworkSettings.Ports?.[`${port}/tcp`]?.find(({ HostIp }) => HostIp === "127.0.0.1")
     if (published !== undefined) return `http://127.0.0.1:${published.HostPort}`
-    const message = `Port ${port} of the box is not published; declare it as a port of one of the session's services.`
+    const message =
+      HostConfig.NetworkMode === "none"
+        ? "The box has no network, and so no ports: `network` is none in the provider's options."
+        : `Port ${port} of the box is not published; declare it as a port of one of the session's services.`
     return yield* new Refused({ reason: "Invalid", message })
   })
 
@@ -140,7 +148,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         "stop",
         Effect.flatMap(Boxes.ofRef(ref), (box) => (box === undefined ? Effect.void : Boxes.stop(box)))
       ),
-    start: (ref) => member("start", Effect.flatMap(present(ref), Boxes.start)),
+    start: (ref) =>
+      member(
+        "start",
+        Effect.flatMap(present(ref), (box) => Boxes.start(box, pull))
+      ),
     destroy: (target) =>
       member(
         "destroy",
@@ -160,7 +172,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     exec: (ref, request) => member("exec", exec(ref, request)),
     files: {
       read: (ref, path) =>
-        Stream.unwrap(Effect.map(container(ref), ({ Id }) => Files.read(Id, path))).pipe(
+        Stream.unwrap(Effect.map(container(ref), (found) => Files.read(found, path))).pipe(
           Stream.mapError(classify("files.read")),
           Stream.provideContext(services)
         ),
@@ -171,17 +183,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return shape
 })
 
-/** The provider of the engine that the options name, or else DOCKER_HOST, or else the one of this host. */
+/** The provider of the engine that the options name, or else of the one that the docker command would ask. */
 export const layer = (options: Options): Layer.Layer<Provisioner, SandboxError.SandboxError, ProviderServices> =>
   Layer.unwrap(
-    Effect.gen(function* () {
-      const { address, ...rest } = yield* Effect.mapError(addressed(options), unusable(options))
-      const client = DockerClient.layer({ address, ...rest })
-      return Layer.provide(
-        layerNoDeps(options),
-        Layer.catch(client, ({ message }) => Layer.effectContext(Effect.fail(unusable(options)(message))))
-      )
-    })
+    Effect.map(Location.find(options), (location) => Layer.provide(layerNoDeps(options), DockerClient.layer(location)))
   )
 
 /** The provider of an engine that a client is provided for. */
@@ -190,33 +195,20 @@ export const layerNoDeps = (
 ): Layer.Layer<Provisioner, never, DockerClient.DockerClient | Extract<ProviderServices, FileSystem.FileSystem>> =>
   Layer.effect(Provisioner, make(options))
 
-/** Where the engine is, and with which certificates; the docker command's own variables say it where the options do not. */
-const addressed = Effect.fnUntraced(function* (options: Options) {
-  const variable = (name: string) =>
-    Effect.orElseSucceed(Config.option(Config.String(name)), () => Option.none<string>())
-  const verify = Option.exists(yield* variable("DOCKER_TLS_VERIFY"), (value) => value !== "")
-  const certificates = options.certificates ?? Option.getOrUndefined(yield* variable("DOCKER_CERT_PATH"))
-  const host =
-    options.host ?? Option.getOrUndefined(Option.filter(yield* variable("DOCKER_HOST"), (value) => value !== ""))
-  const tls = verify || options.certificates !== undefined
-  const address = yield* Effect.fromResult(Address.parse(host ?? Address.standard, tls))
-  return { address, certificates, verify: tls }
-})
+/** An answer that no other try would change. */
+const isFinal = (problem: Problem): boolean =>
+  problem._tag !== "TransportError" && !classify("provision")(problem).retryable
 
-const unusable =
-  ({ host }: Options) =>
-  (why: string) =>
-    SandboxError.make("ERR_CONFIG_INVALID", {
-      message: `the Docker engine cannot be addressed: ${why}`,
-      nextStep: `correct ${host === undefined ? "DOCKER_HOST and DOCKER_CERT_PATH" : "host and certificates in providers.docker.options"}`,
-      details: { field: host === undefined ? "DOCKER_HOST" : "providers.docker.options.host" }
-    })
+const takenBack = (box: Boxes.Box) => (problem: Problem) =>
+  Effect.andThen(Boxes.remove(Container.boxLabel, box.id), new Refused(classify("provision")(problem)))
 
 const isStable = (id: string): boolean => id !== "" && !/^[0-9a-f]{8}-[0-9a-f]{4}-/.test(id)
 
 const isRoot = (user: string): boolean => /^(root|0)?(:|$)/.test(user)
 
+/** The least that the engine gives, of memory and of CPUs. */
 const smallest = 6 * 2 ** 20
+const fewest = 0.01
 
 const preflight = Effect.fnUntraced(function* (spec: Spec, options: Options) {
   const engine = yield* Engine.info
@@ -225,10 +217,10 @@ const preflight = Effect.fnUntraced(function* (spec: Spec, options: Options) {
     return yield* refuse("Unsupported", `The engine runs ${engine.OSType} containers; boxes are Linux ones.`)
   }
   const { cpus, memory, pids } = Container.limits(spec, options, engine)
-  if (cpus <= 0 || cpus > engine.NCPU) {
+  if (cpus < fewest || cpus > engine.NCPU) {
     return yield* refuse(
       "Invalid",
-      `cpus is ${cpus}, and the engine has ${engine.NCPU}: ask for more than 0 and no more than that.`
+      `cpus is ${cpus}, and the engine has ${engine.NCPU}: ask for ${fewest} or more, and no more than that.`
     )
   }
   // the engine's own least: https://docs.docker.com/engine/containers/resource_constraints/
@@ -237,7 +229,7 @@ const preflight = Effect.fnUntraced(function* (spec: Spec, options: Options) {
   if (options.user !== undefined && !Users.isUsable(options.user)) {
     return yield* refuse(
       "Invalid",
-      `user is ${JSON.stringify(options.user)}: write a name, or numbers such as 1000:1000.`
+      `user is ${JSON.stringify(options.user)}: write a name of the image's, or numbers such as 1000:1000.`
     )
   }
   if (options.runtime !== undefined && engine.Runtimes?.[options.runtime] === undefined) {
@@ -245,17 +237,14 @@ const preflight = Effect.fnUntraced(function* (spec: Spec, options: Options) {
     return yield* refuse("Unsupported", `The engine has no runtime ${options.runtime}; it has ${known}.`)
   }
   const network = options.network ?? defaults.network
-  if (network === "host" || network.startsWith("container:")) {
+  if (Container.isShared(network)) {
     return yield* refuse(
       "Invalid",
       `network is ${network}, which would share another's network: name one, or write session or none.`
     )
   }
   if (network !== "session" && network !== "none" && (yield* Engine.network(network)) === undefined) {
-    return yield* refuse(
-      "NotFound",
-      `The engine has no network ${network}; make it with \`docker network create ${network}\`.`
-    )
+    return yield* Networks.missing(network)
   }
   yield* Images.check(spec.image ?? options.image ?? defaults.image, options.pull ?? defaults.pull)
 })

@@ -67,7 +67,12 @@ const Image = Schema.Struct({
   Id: Schema.String,
   Config: Schema.optionalKey(Schema.NullOr(Schema.Struct({ User: Schema.optionalKey(Schema.String) })))
 })
-const ExecState = Schema.Struct({ Running: Schema.Boolean, ExitCode: Schema.NullOr(Schema.Int) })
+/** `Pid` is 0 of what was never started. */
+const ExecState = Schema.Struct({
+  Running: Schema.Boolean,
+  ExitCode: Schema.NullOr(Schema.Int),
+  Pid: Schema.optionalKey(Schema.Int)
+})
 const Made = Schema.Struct({ Id: Schema.String })
 
 const json = <A>(request: Parameters<DockerClient["Service"]["json"]>[0], schema: Schema.Decoder<A>) =>
@@ -91,7 +96,7 @@ const settled = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R
 const orNone = <A, E, R>(effect: Effect.Effect<A, E | EngineError, R>) =>
   Effect.catchIf(
     effect,
-    (error): error is EngineError => error instanceof EngineError && error.status === 404,
+    (error) => error instanceof EngineError && error.status === 404,
     () => Effect.succeed(undefined)
   )
 
@@ -165,6 +170,13 @@ export const network = (name: string) => orNone(json({ method: "GET", path: `/ne
 export const createNetwork = (name: string, labels: Readonly<Record<string, string>>) =>
   settled(json({ method: "POST", path: "/networks/create", body: { Name: name, Labels: labels } }, Made))
 
+/** Also of one that was removed. */
+export const leaveNetwork = (name: string, container: string) =>
+  call({ method: "POST", path: `/networks/${at(name)}/disconnect`, body: { Container: container, Force: true } })
+
+export const joinNetwork = (name: string, container: string) =>
+  call({ method: "POST", path: `/networks/${at(name)}/connect`, body: { Container: container } })
+
 export const removeNetwork = (id: string) => orNone(call({ method: "DELETE", path: `/networks/${at(id)}` }))
 
 export const image = (name: string) =>
@@ -174,8 +186,10 @@ export const createExec = (id: string, body: Schema.Json) =>
   Effect.map(json({ method: "POST", path: `/containers/${at(id)}/exec`, body }, Made), ({ Id }) => Id)
 
 export const startExec = (id: string, tty: boolean) =>
-  Effect.flatMap(DockerClient, (client) =>
-    client.upgrade({ method: "POST", path: `/exec/${id}/start`, body: { Detach: false, Tty: tty } })
+  settled(
+    Effect.flatMap(DockerClient, (client) =>
+      client.upgrade({ method: "POST", path: `/exec/${id}/start`, body: { Detach: false, Tty: tty } })
+    )
   )
 
 export const execState = (id: string) => json({ method: "GET", path: `/exec/${id}/json` }, ExecState)
@@ -191,10 +205,19 @@ export const readArchive = (id: string, path: string) =>
     )
   )
 
-/** What a path of a container is; links are not followed. */
+/** Whether the engine says that nothing stands at a path; what is asked for below a file is an error of its own. */
+export const isNoPath = (error: unknown): boolean =>
+  error instanceof EngineError && (error.status === 404 || /not a directory/.test(error.message))
+
+/** What a path of a container is, if there is anything; links are not followed. */
 export const pathInfo = Effect.fnUntraced(function* (id: string, path: string) {
   const client = yield* DockerClient
-  const headers = yield* orNone(client.head({ method: "HEAD", path: `/containers/${at(id)}/archive`, query: { path } }))
+  const asked = client.head({ method: "HEAD", path: `/containers/${at(id)}/archive`, query: { path } })
+  const headers = yield* asked.pipe(
+    // such an answer has no text that would tell what is wrong, and this one has
+    Effect.tapErrorTag("EngineError", () => Stream.runHead(readArchive(id, path))),
+    Effect.catchIf(isNoPath, () => Effect.succeed(undefined))
+  )
   if (headers === undefined) return undefined
   return yield* Effect.mapError(
     Schema.decodeEffect(PathInfo)(headers["x-docker-container-path-stat"] ?? ""),

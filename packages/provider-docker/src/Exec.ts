@@ -57,13 +57,14 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
     WorkingDir: resolved(request.cwd ?? "."),
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     Tty: tty,
+    // before API 1.42 it is told in a call of its own, which a quick command may outrun
+    ...(request.tty === undefined ? {} : { ConsoleSize: [request.tty.rows, request.tty.cols] }),
     AttachStdin: true,
     AttachStdout: true,
     AttachStderr: true,
     // else Ctrl-P waits for the next key: nobody types this by accident
     DetachKeys: Array.from({ length: 8 }, () => "ctrl-@").join(",")
   })
-  const connection = yield* Engine.startExec(id, tty)
   const context = yield* Effect.context<DockerClient>()
   const port = <A>(effect: Effect.Effect<A, Problem, DockerClient>) =>
     effect.pipe(Effect.mapError(classify("exec")), Effect.provideContext(context))
@@ -79,7 +80,9 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
         yield* Stream.runDrain((yield* Engine.startExec(killer, false)).input)
       })
     )
-  const running = Effect.map(Engine.execState(id), ({ Running }) => Running)
+  const state = Engine.execState(id)
+  const running = Effect.map(state, ({ Running }) => Running)
+  const isStarted = Effect.map(state, ({ Pid }) => Pid !== 0)
   // a process that is started while others are looked for is found the next time
   const end = Effect.andThen(kill("SIGKILL"), running).pipe(
     Effect.repeat({
@@ -87,17 +90,24 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
       schedule: Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(20)])
     })
   )
+  // an engine that was asked to start it may still be about to, whether it has answered or not
+  const settled = Effect.repeat(state, {
+    until: ({ ExitCode, Running }) => Running || ExitCode !== null,
+    schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(50)])
+  })
   let ended = false
+  // before it is started, for whoever is interrupted while it is
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
-      if (ended || !(yield* running)) return
-      yield* end
+      if (!ended && (yield* settled).Running) yield* end
     }).pipe(Effect.ignore({ log: "Debug" }), Effect.timeoutOption("10 seconds"), Effect.provideContext(context))
   )
+  const connection = yield* Engine.startExec(id, tty)
   const size = request.tty
   if (size !== undefined) {
-    // the terminal is there a moment after the connection
+    // the terminal is there a moment after the connection, and no longer than the command
     yield* Effect.retry(Engine.resizeExec(id, size), {
+      while: () => Effect.map(state, ({ ExitCode }) => ExitCode === null),
       schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(50)])
     }).pipe(Effect.ignore)
   }
@@ -111,10 +121,11 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
     ? Stream.map(connection.input, (bytes) => ({ fd: 1 as const, bytes }))
     : demultiplexed(connection.input)
   const exit = Effect.gen(function* () {
-    const { ExitCode: code } = yield* Effect.repeat(Engine.execState(id), {
+    const ending = Effect.repeat(state, {
       until: ({ Running }) => !Running,
       schedule: Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")])
     })
+    const { ExitCode: code } = yield* Effect.flatMap(settled, (now) => (now.Running ? ending : Effect.succeed(now)))
     ended = true
     if (code === null) {
       return yield* new Refused({ reason: "NotReady", message: "The box ended before the command did." })
@@ -123,7 +134,10 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
     return signal === undefined ? { code } : { code, signal }
   })
   const handle: ExecHandle = {
-    output: Stream.provideContext(Stream.mapError(started(frames, program), classify("exec")), context),
+    output: started(frames, { isStarted, program }).pipe(
+      Stream.mapError(classify("exec")),
+      Stream.provideContext(context)
+    ),
     exit: port(exit),
     kill: (signal) => port(kill(signal)),
     resize: (to) => port(Effect.asVoid(Engine.resizeExec(id, to)))
@@ -171,22 +185,29 @@ export const demultiplexed = <E, R>(wire: Stream.Stream<Uint8Array, E, R>): Stre
     }
   )
 
-/** The engine tells of a command that it could not start as if that were the command's output. */
-const started = <E, R>(frames: Stream.Stream<Frame, E, R>, program: string): Stream.Stream<Frame, E | Refused, R> =>
+/** The engine tells of a command that it could not start as if that were the command's output; which it may be. */
+const started = <E, R, E2, R2>(
+  frames: Stream.Stream<Frame, E, R>,
+  { isStarted, program }: { readonly isStarted: Effect.Effect<boolean, E2, R2>; readonly program: string }
+): Stream.Stream<Frame, E | E2 | Refused, R | R2> =>
   Stream.mapAccumEffect(
     frames,
     () => true,
-    (isFirst, frame) => {
-      const text = isFirst && frame.bytes[0] === 79 ? new TextDecoder().decode(frame.bytes.subarray(0, 2000)) : ""
-      return /^OCI runtime exec failed: /.test(text)
-        ? Effect.fail(new Refused({ reason: "Invalid", message: unstartable(program, text) }))
-        : Effect.succeed([false, [frame]] as const)
-    }
+    Effect.fnUntraced(function* (isFirst, frame) {
+      const text = isFirst ? new TextDecoder().decode(frame.bytes.subarray(0, 2000)) : ""
+      if (/^(OCI runtime exec failed: |unable to find (user|group) )/.test(text) && !(yield* isStarted)) {
+        return yield* new Refused({ reason: "Invalid", message: unstartable(program, text) })
+      }
+      return [false, [frame]] as const
+    })
   )
 
 const unstartable = (program: string, text: string): string => {
+  const [, what, name] = /unable to find (user|group) ([^:]*)/.exec(text) ?? []
+  if (what !== undefined) return `There is no ${what} ${name} in the box.`
   if (/executable file not found/.test(text)) return `There is no command ${program} in the box.`
   if (/chdir to cwd|no such file or directory.*cwd/.test(text)) return "The directory to run in is not in the box."
+  if (/no such file or directory/.test(text)) return `There is no command ${program} in the box, or not what runs it.`
   if (/permission denied/.test(text)) return `The command ${program} may not be run in the box.`
   return `The command ${program} cannot be started in the box: ${text.replace(/^OCI runtime exec failed: /, "").trim()}`
 }

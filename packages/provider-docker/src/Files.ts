@@ -2,7 +2,7 @@
 import * as Archive from "@org/sandbox-core/Archive"
 import { Effect, FileSystem, Option, type PlatformError, Stream } from "effect"
 import { places } from "./Container.ts"
-import { EngineError, Refused } from "./DockerError.ts"
+import { type EngineError, Refused } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
 
 const resolved = (path: string): string => {
@@ -16,13 +16,32 @@ const resolved = (path: string): string => {
 
 const missing = (path: string) => new Refused({ reason: "NotFound", message: `There is no ${path} in the box.` })
 
+/** Where the engine sees another file system than commands do, or none. */
+const unseen = (path: string, { HostConfig }: Engine.Container): boolean =>
+  /^\/(dev|proc|sys)(\/|$)/.test(path) || (HostConfig.ReadonlyRootfs && /^\/tmp(\/|$)/.test(path))
+
+const inMemory = (path: string) =>
+  new Refused({
+    reason: "Invalid",
+    message: `${path} is in memory, where the engine sees no files: use another place, or a command, as with \`sandbox exec\`.`
+  })
+
+const unwritten =
+  (path: string) =>
+  (error: EngineError): Effect.Effect<never, EngineError | Refused> =>
+    /marked read-only/.test(error.message)
+      ? new Refused({
+          reason: "Invalid",
+          message: `${path} is on the root of the box, which is read-only: copy to the checkout, or leave read_only_root out.`
+        })
+      : error
+
 /** One file or directory under its own last name, links as links. */
-export const read = (container: string, path: string) =>
-  Stream.catchIf(
-    Engine.readArchive(container, resolved(path)),
-    (error): error is EngineError => error instanceof EngineError && error.status === 404,
-    () => Stream.fail(missing(path))
-  )
+export const read = (container: Engine.Container, path: string) => {
+  const source = resolved(path)
+  if (unseen(source, container)) return Stream.fail(inMemory(path))
+  return Stream.catchIf(Engine.readArchive(container.Id, source), Engine.isNoPath, () => Stream.fail(missing(path)))
+}
 
 /**
  * Unpacks into a directory that exists, everything belonging to the box's user.
@@ -31,7 +50,7 @@ export const read = (container: string, path: string) =>
  * changes nothing.
  */
 export const write = Effect.fnUntraced(function* (
-  container: string,
+  container: Engine.Container,
   {
     archive,
     directory,
@@ -43,9 +62,10 @@ export const write = Effect.fnUntraced(function* (
   }
 ) {
   const target = resolved(directory)
-  const place = yield* Engine.pathInfo(container, `${target}/.`)
+  if (unseen(target, container)) return yield* inMemory(directory)
+  const place = yield* Engine.pathInfo(container.Id, `${target}/.`)
   if (place === undefined) {
-    const what = yield* Engine.pathInfo(container, target)
+    const what = yield* Engine.pathInfo(container.Id, target)
     if (what === undefined) return yield* missing(`directory ${directory}`)
     return yield* new Refused({ reason: "Invalid", message: `${directory} is not a directory.` })
   }
@@ -59,8 +79,12 @@ export const write = Effect.fnUntraced(function* (
     Stream.mapError(({ message }) => new Refused({ reason: "Invalid", message })),
     Stream.runForEach((bytes) => Effect.mapError(spool.writeAll(bytes), full))
   )
-  yield* throughNoLink(container, target, parents)
-  yield* Engine.writeArchive(container, target, contentOf(spool))
+  yield* throughNoLink(container.Id, target, parents)
+  yield* Effect.catchTag(
+    Engine.writeArchive(container.Id, target, contentOf(spool)),
+    "EngineError",
+    unwritten(directory)
+  )
 }, Effect.scoped)
 
 const full = ({ message }: PlatformError.PlatformError) =>

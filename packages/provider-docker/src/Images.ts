@@ -5,11 +5,15 @@ import { type EngineError, Refused } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
 import type { Options } from "./Options.ts"
 
-type Pull = NonNullable<Options["pull"]>
+/** When an image is asked of its registry. */
+export type Pull = NonNullable<Options["pull"]>
 
-/** Names as the engine takes them: [host[:port]/]path[:tag][@digest]. */
-const pattern =
-  /^(?:[a-z0-9.-]+(?::\d+)?\/)?[a-z0-9._-]+(?:\/[a-z0-9._-]+)*(?::[\w][\w.-]{0,127})?(?:@[a-z0-9+._-]+:[0-9a-f]+)?$/i
+/** Names as the engine takes them: [host[:port]/]path[:tag][@digest]. None of their parts is `..`: they stand in URLs. */
+const pattern = (() => {
+  const host = "(?:[a-zA-Z0-9-]+(?:\\.[a-zA-Z0-9-]+)*(?::\\d+)?\\/)?"
+  const part = "[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*"
+  return new RegExp(`^${host}${part}(?:\\/${part})*(?::\\w[\\w.-]{0,127})?(?:@[a-z0-9+._-]+:[0-9a-f]+)?$`)
+})()
 
 /** Whether there can be an image of this name; nothing is downloaded. */
 export const check = Effect.fnUntraced(function* (name: string, pull: Pull) {
@@ -31,7 +35,9 @@ export const obtain = Effect.fnUntraced(function* (
   if (pull === "never") return yield* missing(name, "pull is never")
   yield* download(name, report).pipe(
     Effect.catchTag("EngineError", (error) =>
-      there === undefined ? missing(name, error.message, reasonOf(error)) : Effect.void
+      there === undefined
+        ? missing(name, error.message, reasonOf(error))
+        : (report?.(`the image ${name} stays as it is here: ${error.message}`) ?? Effect.void)
     )
   )
   const got = yield* Engine.image(name)

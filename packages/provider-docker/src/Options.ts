@@ -5,9 +5,9 @@ import { Schema } from "effect"
 const Named = Schema.NonEmptyString
 
 export const Options = Schema.Struct({
-  /** Where the engine listens; DOCKER_HOST, or the standard socket, when absent. */
+  /** Where the engine listens; DOCKER_HOST, or the docker context in use, or the standard socket, when absent. */
   host: Schema.optionalKey(Named),
-  /** A directory with `ca.pem`, `cert.pem` and `key.pem`; DOCKER_CERT_PATH, when absent. */
+  /** A directory with `ca.pem`, or `cert.pem` and `key.pem`, or all three, for TLS; DOCKER_CERT_PATH, when absent. */
   certificates: Schema.optionalKey(Named),
   /** What boxes are made from that ask for no image. */
   image: Schema.optionalKey(Named),

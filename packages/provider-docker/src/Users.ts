@@ -11,27 +11,38 @@ export interface Owner {
   readonly gid: number
 }
 
-/** Whether the engine and we understand a user alike: a name of the image's, or numbers. */
-export const isUsable = (user: string): boolean => /^([a-z_][a-z0-9_.-]*\$?|\d+(:\d+)?)$/i.test(user)
+/** Whether the engine and we understand a user alike: a name of the image's, or a number; a group likewise behind a colon. */
+export const isUsable = (user: string): boolean =>
+  /^([a-z_][a-z0-9_.-]*\$?|\d{1,10})(:([a-z_][a-z0-9_.-]*|\d{1,10}))?$/i.test(user)
 
 /** The user of a container, as numbers. */
 export const ownerOf = Effect.fnUntraced(function* ({ Config, Id }: Engine.Container) {
-  const [, uid, gid] = /^(\d+)(?::(\d+))?$/.exec(Config.User) ?? []
+  const [user = "", group] = Config.User.split(":")
+  const known = isNumber(user) && group !== undefined ? undefined : find(yield* listOf(Id, "/etc/passwd"), user)
+  const uid = isNumber(user) ? user : known?.[2]
+  if (uid === undefined) return yield* unknown("user", user)
   // the engine gives a number without a group the group 0, unless the image knows the number
-  if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) } satisfies Owner
-  const passwd = yield* passwdOf(Id)
-  const entry = passwd.find(([name, number]) => name === Config.User || number === uid)
-  if (entry !== undefined) return { uid: Number(entry[1]), gid: Number(entry[2]) } satisfies Owner
-  if (uid !== undefined) return { uid: Number(uid), gid: 0 } satisfies Owner
-  return yield* new Refused({
-    reason: "Invalid",
-    message: `The image has no user ${Config.User}; name one that it has, or numbers such as 1000:1000.`
-  })
+  if (group === undefined) return { uid: Number(uid), gid: Number(known?.[3] ?? 0) } satisfies Owner
+  const gid = isNumber(group) ? group : find(yield* listOf(Id, "/etc/group"), group)?.[2]
+  if (gid === undefined) return yield* unknown("group", group)
+  return { uid: Number(uid), gid: Number(gid) } satisfies Owner
 })
 
-/** Name, uid and gid of each user of an image; nobody where it has no list of them. */
-const passwdOf = Effect.fnUntraced(function* (container: string) {
-  const bytes = yield* Stream.mkUint8Array(Engine.readArchive(container, "/etc/passwd")).pipe(
+const isNumber = (text: string): boolean => /^\d+$/.test(text)
+
+const unknown = (what: "user" | "group", name: string) =>
+  new Refused({
+    reason: "Invalid",
+    message: `The image has no ${what} ${name}; name one that it has, or numbers such as 1000:1000.`
+  })
+
+/** The entry of a name, or of a number. */
+const find = (list: ReadonlyArray<ReadonlyArray<string>>, which: string) =>
+  list.find(([name]) => name === which) ?? list.find(([, , number]) => number === which)
+
+/** An image's list of users or of groups; an empty one where it has none. */
+const listOf = Effect.fnUntraced(function* (container: string, path: "/etc/passwd" | "/etc/group") {
+  const bytes = yield* Stream.mkUint8Array(Engine.readArchive(container, path)).pipe(
     Effect.catchIf(
       (error) => error instanceof EngineError && error.status === 404,
       () => Effect.succeed(new Uint8Array(0))
@@ -39,12 +50,7 @@ const passwdOf = Effect.fnUntraced(function* (container: string) {
   )
   // the archive of one file: what does not look like a line of it is a header, or fills up the last block
   const lines = new TextDecoder().decode(bytes).split(/[\n\0]+/)
-  return lines.flatMap((line) => {
-    const [name, , uid, gid, , , ...more] = line.split(":")
-    return name !== undefined && /^\d+$/.test(uid ?? "") && /^\d+$/.test(gid ?? "") && more.length === 1
-      ? [[name, uid!, gid!] as const]
-      : []
-  })
+  return lines.map((line) => line.split(":")).filter(([, , number]) => isNumber(number ?? ""))
 })
 
 /** Makes the directories of a box, for its user. Again is success. */

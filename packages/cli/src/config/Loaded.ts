@@ -28,6 +28,8 @@ export interface Loaded {
   readonly warnings: ReadonlyArray<string>
   /** The project's file, unless the user chose it: it counts for this host once it was accepted. */
   readonly claimed: Trust.Claimed | undefined
+  /** The digest of the compose files beside the project's file, where that names any: what a session's checkout must have. */
+  readonly composed: string | undefined
   /** What `sandbox up` brings up. */
   readonly repository: string
   /** The directory that paths in what says this are relative to; the current one, when absent. */

@@ -15,6 +15,8 @@ export const maxBytes = 1024 * 1024
 export interface FileLayer extends Configuration.Source {
   readonly file: string
   readonly digest: string
+  /** Where the rest of its commit is, for one that is not on this host. */
+  readonly remote?: { readonly mirror: string; readonly commit: string }
 }
 
 /** `$XDG_CONFIG_HOME/sandbox/config.yaml`, or its usual place below the home directory. */
@@ -44,6 +46,25 @@ export const read = Effect.fnUntraced(function* (name: "user" | "project", file:
   return yield* layerOf({ name, file, bytes, folder: path.dirname(file) })
 })
 
+/** The digest of a file beside a layer's; null where there is none that may be read. */
+export const digestBeside = Effect.fnUntraced(function* ({ folder, remote }: FileLayer, name: string) {
+  const { sha256 } = yield* Hasher.Hasher
+  if (remote !== undefined) {
+    const object = `${remote.commit}:${name}`
+    const found = yield* Effect.option(Git.output(["cat-file", "blob", object], { cwd: remote.mirror }))
+    return found._tag === "None" ? null : yield* sha256(Stream.make(new TextEncoder().encode(found.value)))
+  }
+  if (folder === undefined) return null
+  const fs = yield* FileSystem.FileSystem
+  const file = (yield* Path.Path).join(folder, name)
+  const read = Effect.gen(function* () {
+    const { size, type } = yield* fs.stat(file)
+    if (type !== "File" || Number(size) > maxBytes) return null
+    return yield* sha256(Stream.make(yield* fs.readFile(file)))
+  })
+  return yield* Effect.orElseSucceed(read, () => null)
+})
+
 /** The layer of the file that a remote repository has at a commit; none where it has none. */
 export const readRemote = Effect.fnUntraced(function* (url: string, commit: string) {
   const mirror = yield* Mirror.ensure(url, commit)
@@ -54,7 +75,9 @@ export const readRemote = Effect.fnUntraced(function* (url: string, commit: stri
   if (size.code !== 0) return undefined
   if (Number(size.stdout) > maxBytes) return yield* tooLarge(file)
   const text = yield* Git.output(["cat-file", "blob", object], { cwd: mirror }).pipe(unreadable)
-  return yield* layerOf({ name: "project", file, bytes: new TextEncoder().encode(text), folder: undefined })
+  const layer = yield* layerOf({ name: "project", file, bytes: new TextEncoder().encode(text), folder: undefined })
+  const remote: FileLayer = { ...layer, remote: { mirror, commit } }
+  return remote
 })
 
 /** The file that a user named: it has to be there. */

@@ -4,6 +4,7 @@ import * as Configuration from "@org/sandbox-core/Configuration"
 import { Config, Effect, Layer, Option, Path } from "effect"
 import * as Output from "../Output.ts"
 import { builtin } from "../Providers.ts"
+import * as compose from "./compose.ts"
 import * as environment from "./environment.ts"
 import * as files from "./files.ts"
 import type { Loaded, Request } from "./Loaded.ts"
@@ -46,9 +47,12 @@ const loaded = Effect.fnUntraced(function* (
   const { layer } = project
   const repository = request.repository ?? named(effective, path)
   const { configuration } = effective
+  const own = layer === undefined || project.chosen ? undefined : layer
+  const composed = own === undefined ? undefined : yield* compose.digest(effective, own)
   const found = {
     effective,
-    claimed: layer === undefined || project.chosen ? undefined : { file: layer.file, digest: layer.digest },
+    claimed: own === undefined ? undefined : { file: own.file, digest: yield* compose.together(own.digest, composed) },
+    composed,
     repository: repository ?? project.repository,
     folderOf: (path: Configuration.Path) => effective.layerOf(path)?.folder
   }

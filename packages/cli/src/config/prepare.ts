@@ -77,7 +77,8 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, m
   const path = yield* Path.Path
   const { configuration } = loaded.effective
   const { repo } = configuration
-  const known = made === undefined ? configuration.services.map(({ name }) => name) : undefined
+  const declared = [...configuration.services, ...(configuration.compose?.services ?? [])]
+  const known = made === undefined ? declared.map(({ name }) => name) : undefined
   const services = yield* named("services", flags.services, known)
   const skip = yield* named("skip", flags.skip, known)
   const folder = loaded.folderOf(["secrets"])
@@ -112,8 +113,11 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, m
     fromCheckpoint: Option.getOrUndefined(flags.fromCheckpoint),
     ttl: Option.getOrUndefined(Option.map(flags.ttl, Duration.toMillis)),
     spec: Object.keys(spec).length === 0 ? undefined : spec,
-    setup: Configuration.setup(configuration, (file) =>
-      folder === undefined ? path.resolve(file) : path.resolve(folder, file)
+    setup: withDigest(
+      Configuration.setup(configuration, (file) =>
+        folder === undefined ? path.resolve(file) : path.resolve(folder, file)
+      ),
+      loaded.composed
     ),
     services: flags.services.length === 0 ? undefined : services,
     skip: flags.skip.length === 0 ? undefined : skip,
@@ -127,6 +131,10 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, m
   }
   return options
 })
+
+/** What runs is what was read beside the project's file, and accepted with it. */
+const withDigest = (setup: Options.SetupOptions, digest: string | undefined): Options.SetupOptions =>
+  setup.compose === undefined || digest === undefined ? setup : { ...setup, compose: { ...setup.compose, digest } }
 
 const optional = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   Option.isNone(value) ? {} : ({ [key]: value.value } as { readonly [P in K]: A })

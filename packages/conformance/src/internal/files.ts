@@ -2,7 +2,7 @@ import { Provisioner, type ProvisionerError, type Reason } from "@org/sandbox-co
 import type { InstanceRef } from "@org/sandbox-core/Session"
 import { Effect, Stream } from "effect"
 import { LawContext, randomName } from "../Law.ts"
-import { broken, capability, inGroup, input, newWorkBox, observed, run, same, within } from "./kit.ts"
+import { broken, capability, halt, inGroup, input, newBox, newWorkBox, observed, run, same, within } from "./kit.ts"
 import * as tar from "./tar.ts"
 
 const law = inGroup("files")
@@ -135,6 +135,30 @@ export const files = [
         if (result._tag === "Success") return yield* broken(`files.write: ${what} was not refused.`)
         for (const path of [outside, "escape"]) yield* refusedAs(`after ${what}`, read(ref, path), "NotFound")
       }
+    })
+  ),
+  law(
+    "the checkout's directory of a new box is there and is empty",
+    ["files", "emptyCheckout"],
+    Effect.gen(function* () {
+      const entries = yield* read(yield* newBox, ".")
+      yield* same(
+        "files.read",
+        entries.map(({ kind }) => kind),
+        ["directory"]
+      )
+    })
+  ),
+  law(
+    "the checkout of a halted box can be read, unless the halt was the end of it",
+    ["files", "emptyCheckout"],
+    Effect.gen(function* () {
+      const { haltIsTerminal } = yield* Provisioner
+      const ref = yield* newBox
+      yield* write(ref, ".", [tar.file("law-file", "kept")])
+      yield* halt(ref)
+      if (haltIsTerminal) return yield* refusedAs("files.read", read(ref, "law-file"), "NotFound")
+      yield* same("files.read", (yield* read(ref, "law-file")).map(outline), [outline(tar.file("law-file", "kept"))])
     })
   ),
   law(

@@ -85,6 +85,38 @@ export const Service = Schema.Struct({
   )
 })
 
+export const ComposeService = Schema.Struct({
+  name: Name.annotate({ description: "As the compose file calls it; also what its port is called" }),
+  port: maybe(Port, "The port of slot 0; 127.0.0.1 of this host listens on port + slot × slots.stride for it"),
+  target: maybe(Port, "The port in the container; the one that the compose file names, when absent"),
+  port_env: maybe(EnvironmentNames, "Variables that carry the number, beside SANDBOX_<NAME>_PORT"),
+  extra_ports: key(
+    Schema.Array(
+      Schema.Struct({
+        ...ExtraPort.fields,
+        target: Port.annotate({ description: "The port in the container" })
+      })
+    ),
+    [],
+    "Further ports of the service"
+  ),
+  health: maybe(
+    Schema.Union([Schema.String, Health]),
+    "How to see that it works, beside the compose file's own healthcheck; a command runs in its container"
+  )
+})
+
+export const Compose = Schema.Struct({
+  file: Schema.Union([Text, Schema.Array(Text)]).annotate({
+    description: "The compose file in the repository, or several of which later ones add to earlier ones"
+  }),
+  services: key(
+    Schema.Array(ComposeService),
+    [],
+    "Which services of it, with what they depend on; all that are behind no profile, and no port, when empty"
+  )
+})
+
 export const Inherit = Schema.Struct({
   file: Text.annotate({ description: "A file of the repository on this host that git does not carry" }),
   mode: key(Schema.Literals(["symlink", "copy"]), "symlink", "copy is made once; symlink follows the original")
@@ -177,6 +209,7 @@ export const File = Schema.Struct({
     "How sessions on one host share out its ports"
   ),
   services: key(Schema.Array(Service), [], "What runs beside the checkout, started in this order"),
+  compose: maybe(Compose, "Services of a compose file: containers beside the session, up before its own services"),
   hooks: section(
     Schema.Struct({
       pre_up: maybe(CommandLine, "In the repository on this host, before a box is made"),

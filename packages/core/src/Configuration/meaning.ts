@@ -1,7 +1,7 @@
 /** What a configuration means to the programs: their options and their settings. */
 import { Duration, Layer } from "effect"
 import * as Claim from "../Claim.ts"
-import type { PortOptions, SecretOptions, ServiceOptions, SetupOptions, UpOptions } from "../Options.ts"
+import type { ComposeOptions, PortOptions, SecretOptions, ServiceOptions, SetupOptions, UpOptions } from "../Options.ts"
 import { CallPolicy } from "../Provisioners.ts"
 import { Limits } from "../Settings.ts"
 import type { Configuration } from "./File.ts"
@@ -18,7 +18,10 @@ const portsOf = ({
   name,
   port,
   port_env
-}: Configuration["services"][number]): ReadonlyArray<PortOptions> => [
+}: Pick<
+  Configuration["services"][number],
+  "extra_ports" | "name" | "port" | "port_env"
+>): ReadonlyArray<PortOptions> => [
   ...(port === undefined ? [] : [{ name, base: port, env: list(port_env) }]),
   ...extra_ports.map((extra) => ({ name: `${name}-${extra.name}`, base: extra.port, env: list(extra.port_env) }))
 ]
@@ -48,6 +51,20 @@ const service = (from: Configuration["services"][number]): ServiceOptions => {
   }
 }
 
+const compose = ({ file, services }: NonNullable<Configuration["compose"]>): ComposeOptions => ({
+  files: list(file),
+  services: services.map((from) => {
+    const health = healthOf(from.health)
+    const targets = [from.port === undefined ? [] : [from.target], from.extra_ports.map(({ target }) => target)].flat()
+    return {
+      name: from.name,
+      ports: portsOf(from).map((port, index) => ({ ...port, ...present({ target: targets[index] }) })),
+      deadlineS: from.health === undefined || typeof from.health === "string" ? 60 : from.health.timeout_s,
+      ...(health === undefined ? {} : { health })
+    }
+  })
+})
+
 /** Where a secret is taken from: `env:NAME` or `file:path`. */
 export const secretSource = (text: string, absolute: (path: string) => string): SecretOptions["from"] =>
   text.startsWith("file:") ? { file: absolute(text.slice("file:".length)) } : { env: text.slice("env:".length) }
@@ -57,6 +74,7 @@ export const setup = (configuration: Configuration, absolute: (path: string) => 
   const { durability, env, github, hooks, inherit_env, sandbox, secrets, services, slots } = configuration
   return {
     services: services.map(service),
+    ...(configuration.compose === undefined ? {} : { compose: compose(configuration.compose) }),
     hooks: present({
       preUp: hooks.pre_up,
       preSpawn: hooks.pre_spawn,

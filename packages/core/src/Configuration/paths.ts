@@ -3,11 +3,11 @@ import { Effect, FileSystem, Path as Paths } from "effect"
 import type { Flaw } from "./decode.ts"
 import type { Configuration } from "./File.ts"
 import type { Path } from "./keys.ts"
-import { leaves } from "./rules.ts"
+import { composeFiles, leaves } from "./rules.ts"
 
 /** Files and directories of the configuration that are reached through a link out of the repository. */
 export const checkPaths = Effect.fnUntraced(function* (
-  { inherit_env, services }: Pick<Configuration, "inherit_env" | "services">,
+  { compose, inherit_env, services }: Pick<Configuration, "compose" | "inherit_env" | "services">,
   repository: string
 ) {
   const fs = yield* FileSystem.FileSystem
@@ -16,6 +16,7 @@ export const checkPaths = Effect.fnUntraced(function* (
   const top = yield* real(repository)
   if (top === undefined) return []
   const entries: ReadonlyArray<readonly [Path, string, string]> = [
+    ...composeFiles(compose).map(({ file, path }) => [path, file, "repository"] as const),
     ...inherit_env.map((entry, index) =>
       typeof entry === "string"
         ? ([["inherit_env", index], entry, "repository"] as const)

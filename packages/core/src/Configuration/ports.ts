@@ -15,22 +15,31 @@ export interface Declared {
   readonly top: number
 }
 
-export const declared = ({ services, slots }: Pick<Configuration, "services" | "slots">): ReadonlyArray<Declared> => {
+/** What a configuration says of ports. */
+type Parts = Pick<Configuration, "compose" | "services" | "slots">
+
+export const declared = ({ compose, services, slots }: Parts): ReadonlyArray<Declared> => {
   const { max, stride } = slots
   const entry = (path: Path, name: string, base: number): Declared => ({ path, name, base, top: base + max * stride })
-  return services.flatMap((service, index) => [
-    ...(service.port === undefined ? [] : [entry(["services", index, "port"], service.name, service.port)]),
-    ...service.extra_ports.map(({ name, port }, extra) =>
-      entry(["services", index, "extra_ports", extra, "port"], `${service.name}-${name}`, port)
-    )
-  ])
+  const lists = [
+    { at: ["services"], list: services },
+    { at: ["compose", "services"], list: compose?.services ?? [] }
+  ]
+  return lists.flatMap(({ at, list }) =>
+    list.flatMap((service, index) => [
+      ...(service.port === undefined ? [] : [entry([...at, index, "port"], service.name, service.port)]),
+      ...service.extra_ports.map(({ name, port }, extra) =>
+        entry([...at, index, "extra_ports", extra, "port"], `${service.name}-${name}`, port)
+      )
+    ])
+  )
 }
 
 /** The port of a slot, before anything is known of who listens there. */
 export const nominal = (port: Pick<Declared, "base">, slot: number, stride: number): number => port.base + slot * stride
 
 export const portRules = (
-  configuration: Pick<Configuration, "services" | "slots">
+  configuration: Parts
 ): { readonly problems: ReadonlyArray<Flaw>; readonly warnings: ReadonlyArray<Flaw> } => {
   const problems: Array<Flaw> = []
   const warnings: Array<Flaw> = []

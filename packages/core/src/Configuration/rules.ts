@@ -33,6 +33,7 @@ export const check = (configuration: Configuration, surroundings: Surroundings):
   const found = [
     general(configuration, surroundings),
     ...configuration.services.map((service, index) => serviceRules(service, ["services", index])),
+    compose(configuration),
     together(configuration),
     variables(configuration),
     hooks(configuration, surroundings),
@@ -138,13 +139,28 @@ const says = (command: CommandLine): boolean =>
 
 const serviceRules = (service: Configuration["services"][number], at: Path): Findings => {
   const { problem, warning, ...findings } = collect()
-  const { command, completes, cwd, health, port } = service
+  const { command, completes, cwd, port } = service
   if (!says(command)) problem([...at, "command"], "is empty, and cannot run")
   if (cwd !== undefined && leaves(cwd)) problem([...at, "cwd"], "must be a path below the checkout")
   if (completes !== undefined && leaves(completes)) {
     problem([...at, "completes"], "must be exit, or the path of a file below the checkout")
   }
   if (service.primary && port === undefined) problem([...at, "primary"], "needs the service to have a port")
+  return both(findings, reachRules(service, at))
+}
+
+const both = (one: Findings, other: Findings): Findings => ({
+  problems: [...one.problems, ...other.problems],
+  warnings: [...one.warnings, ...other.warnings]
+})
+
+/** What a service's ports and its health have to do with each other, whatever runs it. */
+const reachRules = (
+  service: Pick<Configuration["services"][number], "extra_ports" | "health" | "port" | "port_env">,
+  at: Path
+): Findings => {
+  const { problem, warning, ...findings } = collect()
+  const { health, port } = service
   if (port === undefined && service.port_env !== undefined)
     problem([...at, "port_env"], "needs the service to have a port")
   if (port === undefined && service.extra_ports.length > 0) {
@@ -169,6 +185,34 @@ const serviceRules = (service: Configuration["services"][number], at: Path): Fin
   return findings
 }
 
+/** Every compose file, with where the configuration says it. */
+export const composeFiles = (
+  compose: Configuration["compose"]
+): ReadonlyArray<{ readonly file: string; readonly path: Path }> => {
+  const file = compose?.file ?? []
+  return typeof file === "string"
+    ? [{ file, path: ["compose", "file"] }]
+    : file.map((one, index) => ({ file: one, path: ["compose", "file", index] }))
+}
+
+const compose = ({ compose }: Configuration): Findings => {
+  const { problem, warning, ...findings } = collect()
+  if (compose === undefined) return findings
+  const files = composeFiles(compose)
+  if (files.length === 0) problem(["compose", "file"], "names no file")
+  for (const { file, path } of files) {
+    if (leaves(file)) problem(path, "must be a path in the repository")
+  }
+  return compose.services.reduce((all, service, index) => {
+    const at = ["compose", "services", index]
+    const targeted: Findings =
+      service.target !== undefined && service.port === undefined
+        ? { problems: [{ path: [...at, "target"], message: "needs the service to have a port" }], warnings: [] }
+        : { problems: [], warnings: [] }
+    return both(all, both(targeted, reachRules(service, at)))
+  }, findings as Findings)
+}
+
 /** Whether a relative path ends outside of what it is relative to, or is none. */
 export const leaves = (path: string): boolean => {
   if (path.startsWith("/") || path.includes("\0")) return true
@@ -181,7 +225,7 @@ export const leaves = (path: string): boolean => {
   return false
 }
 
-const together = ({ inherit_env, secrets, services }: Configuration): Findings => {
+const together = ({ compose, inherit_env, secrets, services }: Configuration): Findings => {
   const { problem, warning, ...findings } = collect()
   const first = (names: ReadonlyArray<string>, index: number): number => names.indexOf(names[index] ?? "")
   const names = services.map(({ name }) => name)
@@ -190,6 +234,13 @@ const together = ({ inherit_env, secrets, services }: Configuration): Findings =
     if (first(names, index) < index) {
       problem(["services", index, "name"], `is the name of services[${first(names, index)}] too: ${name}`)
     }
+  })
+  const all = [...names, ...(compose?.services ?? []).map(({ name }) => name)]
+  all.forEach((name, at) => {
+    if (at < names.length || first(all, at) === at) return
+    const index = first(all, at)
+    const other = index < names.length ? `services[${index}]` : `compose.services[${index - names.length}]`
+    problem(["compose", "services", at - names.length, "name"], `is the name of ${other} too: ${name}`)
   })
   for (const index of primaries.slice(1)) {
     problem(["services", index, "primary"], `is true for services[${primaries[0]}] already, and one service can be it`)

@@ -74,6 +74,7 @@ const doubtOf = Effect.fnUntraced(
     if (options === undefined) return "its checkout cannot be seen from this host"
     return (yield* holds(withWork, options)) ? null : `its work has changed since it was saved: ${save}`
   },
+  Effect.scoped,
   // whatever keeps it from being proven, it is not proven
   Effect.catch((error) => Effect.succeed(`whether its work is saved could not be proven: ${error.message}`))
 )

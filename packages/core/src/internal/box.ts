@@ -16,7 +16,6 @@ import {
   type Session,
   type SessionPatch
 } from "../Session.ts"
-import * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
 import * as Time from "../Time.ts"
 
@@ -67,10 +66,12 @@ const prolonged = Effect.fnUntraced(function* (intent: Intent) {
 const published = ({ setup }: Session): ReadonlyArray<PortRequest> =>
   setup === null
     ? []
-    : Setup.ports(setup).map(({ base, name }) => {
-        const fixed = Slots.numberOf(setup.fixedPorts, name)
-        return fixed === undefined ? { port: base } : { port: fixed, hostPort: fixed }
-      })
+    : setup.services
+        .flatMap(({ ports }) => ports)
+        .map(({ base, name }) => {
+          const fixed = Slots.numberOf(setup.fixedPorts, name)
+          return fixed === undefined ? { port: base } : { port: fixed, hostPort: fixed }
+        })
 
 const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
   held.onRollback({

@@ -6,6 +6,8 @@ import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
+import * as compose from "./compose/start.ts"
+import * as composeView from "./compose/view.ts"
 import * as environment from "./environment.ts"
 import * as hooks from "./hooks.ts"
 import * as inherit from "./inherit.ts"
@@ -42,8 +44,11 @@ export const bringUp = Effect.fnUntraced(function* (
     "environment",
     Effect.andThen(secrets.deliver(backend, ref, found), environment.write(backend, ref, set))
   )
-  yield* hooks.inBox(held, backend, { ref, name: "preSpawn", environment: set })
   const hidden = [...Object.values(set.secrets), ...found.map(({ value }) => Redacted.value(value))]
+  if (setup.compose !== undefined) {
+    yield* held.phase("compose", compose.up({ held, environment: set, hidden, ports, release }))
+  }
+  yield* hooks.inBox(held, backend, { ref, name: "preSpawn", environment: set })
   yield* services.start({ held, backend, ref, environment: set, hidden, ports, release }, setup.services)
   yield* hooks.inBox(held, backend, { ref, name: "postUp", environment: set })
   const main = Setup.primary(setup)?.ports[0]
@@ -70,7 +75,8 @@ const placePorts = Effect.fnUntraced(function* (held: Held, backend: Backend, re
   if (backend.hostPorts) {
     const mine = yield* services.ofBox(ref.key)
     const running = yield* services.running(backend, ref, setup)
-    const keeps = new Set(running.flatMap(({ ports }) => ports.map(({ name }) => name)))
+    const composed = yield* composeView.published(yield* held.row)
+    const keeps = new Set([...running.flatMap(({ ports }) => ports.map(({ name }) => name)), ...composed])
     return yield* held.phase("ports", placement.place(held, { setup, mine, keeps }))
   }
   const ports = Object.fromEntries(
@@ -98,4 +104,5 @@ export const check = Effect.fnUntraced(function* (backend: Backend, setup: Setup
       details: { provider: backend.name, capability }
     })
   }
+  yield* compose.check(setup, backend)
 })

@@ -8,6 +8,7 @@ import * as SandboxError from "../SandboxError.ts"
 import { type InstanceRef, Intent, intentKey, type Prior, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+import * as compose from "./compose/end.ts"
 import { read as readEnvironment } from "./environment.ts"
 import { recorded } from "./failures.ts"
 import * as hooks from "./hooks.ts"
@@ -132,6 +133,7 @@ const cannotSee = (provider: string, why: string) =>
 /** Saves the record and the work: ends in `stopped`, with the checkpoint in the same commit. `change` is what is left to commit. */
 export const persist = Effect.fnUntraced(function* (held: Held) {
   const { checkpoint, staged } = yield* held.phase("save", save(held))
+  yield* compose.haltOrWarn(held)
   const row = yield* held.row
   const key = row.instance?.key ?? intentKey(row.id, row.generation)
   yield* hooks.warned(held, hooks.onHost(held, "postDown", key))

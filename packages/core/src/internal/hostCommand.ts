@@ -14,11 +14,14 @@ export const run = Effect.fnUntraced(function* (options: {
   readonly argv: readonly [string, ...ReadonlyArray<string>]
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
-  readonly onOutput: (text: string) => Effect.Effect<void>
+  readonly onOutput: (text: string, fd: 1 | 2) => Effect.Effect<void>
+  /** Which of this process's own variables it has beside `env`; all that are not ours, when absent. */
+  readonly keeps?: ((name: string) => boolean) | undefined
 }) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const { environment } = yield* Processes
-  const inherited = Object.fromEntries(Object.entries(yield* environment).filter(([name]) => isInherited(name)))
+  const theirs = Object.entries(yield* environment).filter(([name]) => isInherited(name))
+  const inherited = Object.fromEntries(theirs.filter(([name]) => options.keeps?.(name) ?? true))
   const [program, ...args] = options.argv
   const handle = yield* spawner.spawn(
     ChildProcess.make(program, args, {
@@ -28,10 +31,10 @@ export const run = Effect.fnUntraced(function* (options: {
       forceKillAfter: grace
     })
   )
-  const listen = (stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
-    Stream.runForEach(Stream.decodeText(stream), options.onOutput)
+  const listen = (fd: 1 | 2, stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
+    Stream.runForEach(Stream.decodeText(stream), (text) => options.onOutput(text, fd))
   const output = yield* Effect.forkScoped(
-    Effect.all([listen(handle.stdout), listen(handle.stderr)], { concurrency: "unbounded" })
+    Effect.all([listen(1, handle.stdout), listen(2, handle.stderr)], { concurrency: "unbounded" })
   )
   const code = yield* Effect.orElseSucceed(Effect.map(handle.exitCode, Number), () => undefined)
   // what it left running may hold the output open; that ends with the scope

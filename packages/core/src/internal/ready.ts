@@ -1,6 +1,7 @@
 /** From a box that runs to a session that is ready: the last phases of up and resume. */
 import { Effect } from "effect"
 import type { Done, Held } from "../Claim.ts"
+import type { WorkspaceSource } from "../Provisioner.ts"
 import type { Backend } from "../Provisioners.ts"
 import type * as Results from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
@@ -9,6 +10,7 @@ import { passwordEnv } from "../Setup.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { notSeen } from "./box.ts"
+import { isOurs, place } from "./boxCheckout.ts"
 import { bringUp } from "./bringUp.ts"
 import { generated } from "./environment.ts"
 import { fallbackBranch, restoreInto } from "./restore.ts"
@@ -21,18 +23,18 @@ export const finish = Effect.fnUntraced(function* (
   { ref, secrets }: { readonly ref: InstanceRef; readonly secrets: ReadonlyArray<Resolved> }
 ) {
   const row = yield* held.row
-  const placed = yield* held.phase(
-    "workspace",
-    backend.attach(ref, {
-      repository: row.repository,
-      // where the asked branch was taken once, the work is on the other one
-      branch: row.workBranch ?? row.branch!,
-      commit: row.commit!,
-      fallbackBranch: fallbackBranch(row),
-      reuse: row.setup?.reuseWorktree,
-      depth: row.setup?.depth
-    })
-  )
+  const source: WorkspaceSource = {
+    repository: row.repository,
+    // where the asked branch was taken once, the work is on the other one
+    branch: row.workBranch ?? row.branch!,
+    commit: row.commit!,
+    fallbackBranch: fallbackBranch(row),
+    reuse: row.setup?.reuseWorktree,
+    depth: row.setup?.depth
+  }
+  const placed = isOurs(backend)
+    ? yield* place(held, backend, { ref, source })
+    : yield* held.phase("workspace", backend.attach(ref, source))
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })
   if (row.restoreFrom !== null) yield* restoreInto(held, backend, row.restoreFrom)

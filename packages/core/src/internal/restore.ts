@@ -5,6 +5,8 @@ import type { Held } from "../Claim.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
+import { supply } from "./boxCheckout/clone.ts"
+import { type Copy, giveBack } from "./boxCheckout/copy.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { tidy } from "./restoredBranches.ts"
 import { visible } from "./visible.ts"
@@ -30,6 +32,10 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
   const options = yield* visible(row, backend)
   if (options === undefined) return yield* unseen(row, backend.name)
   const store = yield* CheckpointStore
+  if (options.copy !== undefined) {
+    const { checkout } = yield* checkpoints.documentOf(checkpointId, work)
+    yield* supply(options.directory, row.repository, checkout.requires)
+  }
   const applied = yield* apply({
     directory: options.directory,
     repository: options.repository,
@@ -39,10 +45,17 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
     fallbackBranch: fallbackBranch(row)
   })
   yield* Effect.forEach(applied.warnings, held.warn)
+  const now = options.copy === undefined ? options : yield* given(row, backend, options.copy)
   const { exclude, include } = work
-  const there = yield* fingerprint({ ...options, include, exclude })
-  if (there.fingerprint !== work.fingerprint) return yield* different(row, checkpointId)
+  const there = now && (yield* fingerprint({ ...now, include, exclude }))
+  if (there?.fingerprint !== work.fingerprint) return yield* different(row, checkpointId)
   return applied.branch
+}, Effect.scoped)
+
+/** The checkout in the box once it has what the copy has, looked at anew. */
+const given = Effect.fnUntraced(function* (row: Session, backend: Backend, copy: Copy) {
+  if (row.instance !== null) yield* giveBack(backend, row.instance, copy)
+  return yield* visible(row, backend)
 })
 
 /** As `restore`, with the branch that is checked out then recorded. */

@@ -10,7 +10,7 @@ import * as Work from "../Work.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { restore, restoreUndo } from "./restore.ts"
 import { checkpointNow } from "./save.ts"
-import { visible } from "./visible.ts"
+import { canSee, hasOne, isVisible } from "./visible.ts"
 
 /** A checkpoint to go back to, at the caller's word. */
 export interface Wanted {
@@ -58,14 +58,11 @@ const source = Effect.fnUntraced(function* (session: Session, backend: Backend) 
   return withWork
 })
 
-/** Whether the box has its checkout still. What cannot be told, or is only to be seen in the box, counts as one. */
+/** Whether the box has its checkout still. What cannot be told counts as one. */
 export const hasCheckout = Effect.fnUntraced(function* ({ instance }: Session, backend: Backend) {
   if (instance === null) return false
-  if (!backend.capabilities.includes("workspace")) return true
-  return yield* backend.workspaceStatus(instance).pipe(
-    Effect.map(({ present }) => present),
-    Effect.orElseSucceed(() => true)
-  )
+  if (!canSee(backend)) return true
+  return yield* Effect.orElseSucceed(hasOne(backend, instance), () => true)
 })
 
 const unusable = (session: Session, error: SandboxError.SandboxError, problem: checkpoints.Problem | undefined) => {
@@ -88,9 +85,15 @@ const unusable = (session: Session, error: SandboxError.SandboxError, problem: c
 }
 
 /** Whether the repository has what is wanted, so that nothing of a checkpoint is: all of the work, or more of it. */
-export const isOutrun = Effect.fnUntraced(function* (row: Session, checkpoint: Checkpoint) {
+export const isOutrun = Effect.fnUntraced(function* (row: Session, backend: Backend, checkpoint: Checkpoint) {
   const branch = row.workBranch ?? row.branch
-  if (branch === null || Repository.fromLocation(row.repository)._tag !== "path") return false
+  // only the branch of a worktree is the repository's own
+  if (
+    !backend.capabilities.includes("workspace") ||
+    branch === null ||
+    Repository.fromLocation(row.repository)._tag !== "path"
+  )
+    return false
   return (yield* isKept(row, branch)) || (yield* hasGoneOn(row, branch, checkpoint))
 })
 
@@ -121,7 +124,7 @@ const hasGoneOn = Effect.fnUntraced(function* (row: Session, branch: string, che
 /** Saves what the checkout holds before other work takes its place, and registers the way back; none where there is no checkout. */
 export const saveFirst = Effect.fnUntraced(function* (held: Held, backend: Backend, wanted: Wanted) {
   const row = yield* held.row
-  if ((yield* visible(row, backend)) === undefined) {
+  if (!(yield* isVisible(row, backend))) {
     const branch = row.workBranch ?? row.branch
     const own = row.instance === null && branch !== null && (yield* isKept(row, branch))
     return own && !wanted.confirmDataLoss ? yield* notSeenYet(row) : undefined

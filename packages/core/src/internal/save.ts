@@ -48,7 +48,7 @@ export const save = Effect.fnUntraced(function* (held: Held) {
   }).pipe(Effect.mapError(rejected))
   yield* Effect.forEach(saved.warnings, held.warn)
   return { checkpoint: saved.checkpoint, staged: source?._tag === "staged" ? source.id : undefined }
-})
+}, Effect.scoped)
 
 /** Lets go of what was put aside, once what was saved of it is committed. What stays is found by `gc`. */
 export const unstage = (id: string) =>
@@ -106,7 +106,7 @@ export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) 
   }).pipe(Effect.mapError(rejected))
   yield* Effect.forEach(warnings, held.warn)
   return true
-})
+}, Effect.scoped)
 
 /**
  * A checkpoint of a session as it is now, for the caller to commit.
@@ -129,7 +129,7 @@ export const checkpointNow = Effect.fnUntraced(function* (held: Held, reason: Ch
   })
   yield* Effect.forEach(warnings, held.warn)
   return checkpoint
-})
+}, Effect.scoped)
 
 const unseen = (session: Session, provider: string) =>
   SandboxError.make("ERR_UNSUPPORTED", {

@@ -6,12 +6,18 @@ import type { ServiceView } from "../Results.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
 import { hasDone } from "./completion.ts"
+import * as compose from "./compose/view.ts"
 import * as environment from "./environment.ts"
 import { isHealthy, ofBox } from "./services.ts"
 import * as supervisor from "./supervisor.ts"
 
 /** From the ledger alone. */
-export const recorded = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>
+export const recorded = (session: Session): ReadonlyArray<ServiceView> => [
+  ...compose.recorded(session),
+  ...supervised(session)
+]
+
+const supervised = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>
   (setup?.services ?? []).map((service) => {
     const port = portOf(service, ports)
     return {
@@ -33,8 +39,9 @@ const portOf = ({ ports: [own] }: Setup.Service, ports: Session["ports"]): numbe
 /** Asks each of them, all at once. Starts nothing, and changes nothing. */
 export const seen = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, session: Session) {
   const services = session.setup?.services ?? []
-  if (services.length === 0) return []
-  const views = new Map(recorded(session).map((view) => [view.name, view]))
+  const composed = yield* compose.seen(session)
+  if (services.length === 0) return composed
+  const views = new Map(supervised(session).map((view) => [view.name, view]))
   const names = services.map(({ name }) => name)
   const [running, variables, listening] = yield* Effect.all(
     [supervisor.status(backend, ref, names), environment.read(backend, session), listeners(backend, session)],
@@ -62,7 +69,7 @@ export const seen = Effect.fnUntraced(function* (backend: Backend, ref: Instance
     }
     return shown
   })
-  return yield* Effect.forEach(services, look, { concurrency: "unbounded" })
+  return [...composed, ...(yield* Effect.forEach(services, look, { concurrency: "unbounded" }))]
 })
 
 const listeners = Effect.fnUntraced(function* (backend: Backend, { ports }: Session) {

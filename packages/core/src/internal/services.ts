@@ -9,6 +9,7 @@ import type { InstanceRef, Session } from "../Session.ts"
 import type * as Setup from "../Setup.ts"
 import * as Slots from "../Slots.ts"
 import { hasDone } from "./completion.ts"
+import * as compose from "./compose/view.ts"
 import { all, type Environment, ofService } from "./environment.ts"
 import { argv } from "./hooks.ts"
 import * as inBox from "./inBox.ts"
@@ -188,7 +189,8 @@ export const running = Effect.fnUntraced(function* (backend: Backend, ref: Insta
 })
 
 /** Whether every service of the session is running; `false` says that something is to be repaired. */
-export const allRunning = Effect.fnUntraced(function* (backend: Backend, { instance, setup }: Session) {
+export const allRunning = Effect.fnUntraced(function* (backend: Backend, row: Session) {
+  const { instance, setup } = row
   if (instance === null || setup === null) return true
-  return (yield* running(backend, instance, setup)).length === setup.services.length
+  return (yield* running(backend, instance, setup)).length === setup.services.length && (yield* compose.allUp(row))
 })

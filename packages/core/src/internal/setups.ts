@@ -29,12 +29,14 @@ export const effective = Effect.fnUntraced(function* (options: UpOptions) {
   }
   const configured = yield* decode(options.setup ?? {})
   yield* checkServices(configured.services)
+  if (configured.compose !== undefined) yield* checkCompose(configured, configured.compose)
   const wanted = yield* select(configured, options)
   const extra = (yield* decode({ secrets: options.secrets ?? [] })).secrets
   const names = new Set(extra.map(({ name }) => name))
+  const { compose, ...rest } = configured
   const setup: Setup.Setup = {
-    ...configured,
-    services: wanted,
+    ...rest,
+    ...wanted,
     inheritEnv: options.inheritEnv === false ? [] : configured.inheritEnv,
     secrets: [...configured.secrets.filter(({ name }) => !names.has(name)), ...extra],
     fixedPorts: options.ports ?? {},
@@ -99,9 +101,37 @@ const checkServices = Effect.fnUntraced(function* (services: ReadonlyArray<Setup
   }
 })
 
+const checkCompose = Effect.fnUntraced(function* (
+  { services }: Setup.Setup,
+  { files, services: containers }: Setup.Compose
+) {
+  const outside = files.find((file) => file === "" || leaves(file))
+  if (files.length === 0 || outside !== undefined) {
+    const what =
+      outside === undefined ? "no compose file is named" : `the compose file ${outside} is not in the checkout`
+    return yield* invalid("compose.file", what, "name one relative to the checkout")
+  }
+  const seen = new Set(services.map(({ name }) => name))
+  for (const { health, name, ports } of containers) {
+    if (!serviceName.test(name)) {
+      return yield* invalid("compose.services", `${JSON.stringify(name)} is no name of a service here`, "rename it")
+    }
+    if (seen.has(name)) {
+      return yield* invalid("compose.services", `two services are called ${name}`, "rename one of them")
+    }
+    seen.add(name)
+    if (ports.length > 0 || (health?.kind !== "http" && health?.kind !== "tcp")) continue
+    return yield* invalid(
+      "compose.services",
+      `the health of ${name} is asked at its port, and it has none`,
+      "declare a port, or check with a command"
+    )
+  }
+})
+
 /** `services` and `skip` by name; one that does not exist is a mistake and not an empty choice. */
-const select = Effect.fnUntraced(function* ({ services }: Setup.Setup, options: UpOptions) {
-  const names = services.map(({ name }) => name)
+const select = Effect.fnUntraced(function* ({ compose, services }: Setup.Setup, options: UpOptions) {
+  const names = [...services, ...(compose?.services ?? [])].map(({ name }) => name)
   for (const field of ["services", "skip"] as const) {
     const unknown = options[field]?.find((name) => !names.includes(name))
     if (unknown === undefined) continue
@@ -111,9 +141,15 @@ const select = Effect.fnUntraced(function* ({ services }: Setup.Setup, options: 
       names.length === 0 ? "the setup has no services" : `the setup has ${names.join(", ")}`
     )
   }
-  return services.filter(
-    ({ name }) => (options.services?.includes(name) ?? true) && !(options.skip?.includes(name) ?? false)
-  )
+  const isWanted = ({ name }: { readonly name: string }) =>
+    (options.services?.includes(name) ?? true) && !(options.skip?.includes(name) ?? false)
+  const containers = compose?.services.filter(isWanted) ?? []
+  // none of those that are named is none; where none is named, all are meant
+  const none = compose === undefined || (compose.services.length > 0 && containers.length === 0)
+  return {
+    services: services.filter(isWanted),
+    ...(none ? {} : { compose: { ...compose, services: containers } })
+  }
 })
 
 const isPort = (port: number): boolean => Number.isInteger(port) && port >= 1 && port <= 65_535
@@ -153,6 +189,9 @@ const isFree = (name: string): boolean => Dotenv.isName(name) && !name.startsWit
 const checkVariables = Effect.fnUntraced(function* (setup: Setup.Setup) {
   const wanted = [
     ...Object.keys(setup.env).map((name) => ["env", name] as const),
+    ...(setup.compose?.services ?? []).flatMap(({ ports }) =>
+      ports.flatMap((port) => port.env.map((name) => ["compose.services", name] as const))
+    ),
     ...setup.services.flatMap(({ env, passwordEnv, ports }) =>
       [
         ...Object.keys(env),

@@ -5,6 +5,7 @@ import type { Change } from "../Ledger.ts"
 import { Provisioners } from "../Provisioners.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
+import * as compose from "./compose/end.ts"
 import { unserved } from "./halt.ts"
 import * as hooks from "./hooks.ts"
 import { tidy } from "./restoredBranches.ts"
@@ -34,6 +35,7 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
       Effect.andThen(target.ref === null ? Effect.void : backend.detach(target.ref), backend.destroy(target))
     )
   }
+  yield* compose.remove(row)
   yield* tidy(row)
   const now = yield* Time.millis
   const change: Change = {

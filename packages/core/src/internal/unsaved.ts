@@ -1,13 +1,13 @@
 /** Whether work would be lost with a box. */
 import { Effect } from "effect"
-import { type Backend, Provisioners } from "../Provisioners.ts"
+import { Provisioners } from "../Provisioners.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { holds } from "./saved.ts"
-import { visible } from "./visible.ts"
-import { fingerprint } from "./work/capture.ts"
+import { canSee, look } from "./visible.ts"
+import { type CaptureOptions, fingerprint } from "./work/capture.ts"
 
 /** Whether anybody can have worked in the session: it was usable once, and has not been given up yet. */
 const mayHaveWork = (session: Session): boolean =>
@@ -26,7 +26,7 @@ export const nothingUnsaved = Effect.fnUntraced(function* (
 ) {
   if (session.instance === null || !mayHaveWork(session)) return
   const backend = yield* (yield* Provisioners).get(session.provider)
-  if (!backend.capabilities.includes("workspace")) return
+  if (!canSee(backend)) return
   const [name, ...flags] = verb.split(" ")
   const force = verb === "destroy" && session.state === "ready" ? ["--force"] : []
   const unconfirmed = (what: string) =>
@@ -38,31 +38,31 @@ export const nothingUnsaved = Effect.fnUntraced(function* (
       state: session.state,
       details: { worktree: session.workspacePath }
     })
-  const seen = yield* backend.workspaceStatus(session.instance).pipe(
+  const looked = yield* look(session, backend).pipe(
     // with the box went whatever was in it
     Effect.catchIf(
       (error) => error.details?.["reason"] === "NotFound",
-      () => Effect.succeed({ present: false, dirtyFiles: 0, unpublishedCommits: 0 })
+      () => Effect.undefined
     ),
     Effect.mapError((error) => unconfirmed(`whether there is unsaved work could not be seen: ${error.message}`))
   )
+  if (looked === undefined) return
+  const { options, status: seen } = looked
   const isClean = seen.dirtyFiles === 0 && seen.unpublishedCommits === 0
-  if (!seen.present || (isClean && !(yield* hasNamed(session, backend)))) return
-  if (yield* isSaved(session, backend)) return
+  if (!seen.present || (isClean && !(yield* hasNamed(session, options)))) return
+  if (yield* isSaved(session, options)) return
   return yield* unconfirmed(
     isClean
       ? "ignored files that durability.include names are nowhere else"
       : `${count(seen.dirtyFiles, "changed or untracked file")} and ${count(seen.unpublishedCommits, "commit")} are nowhere else`
   )
-})
+}, Effect.scoped)
 
 /** Whether there are files that git ignores, and that the session takes along by name. A worktree of the user's own keeps its. */
 const hasNamed = Effect.fnUntraced(
-  function* (session: Session, backend: Backend) {
+  function* (session: Session, options: CaptureOptions | undefined) {
     const { include } = Setup.keeping(session.setup)
-    if (include.length === 0 || session.setup?.reuseWorktree === true) return false
-    const options = yield* visible(session, backend)
-    if (options === undefined) return false
+    if (options === undefined || include.length === 0 || session.setup?.reuseWorktree === true) return false
     const named = yield* fingerprint(options)
     return named.fingerprint !== (yield* fingerprint({ ...options, include: [] })).fingerprint
   },
@@ -72,9 +72,8 @@ const hasNamed = Effect.fnUntraced(
 
 /** Whether the newest checkpoint with work has exactly what the checkout holds now, and is whole. */
 const isSaved = Effect.fnUntraced(
-  function* (session: Session, backend: Backend) {
+  function* (session: Session, options: CaptureOptions | undefined) {
     const { withWork } = yield* checkpoints.newest(session)
-    const options = yield* visible(session, backend)
     if (withWork === undefined || options === undefined) return false
     return yield* holds(withWork, options)
   },

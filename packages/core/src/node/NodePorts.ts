@@ -5,7 +5,7 @@ import { get } from "node:http"
 import { connect, createServer, type Server } from "node:net"
 import { basename } from "node:path"
 import { platform } from "node:process"
-import { Effect, Layer, type Scope } from "effect"
+import { Duration, Effect, Layer, type Scope } from "effect"
 import { type Listener, PortInUse, Ports } from "../Ports.ts"
 
 /** Every address that a listener may be on: what one of them has, a program that wants it cannot bind. */
@@ -147,7 +147,7 @@ const hold = (port: number): Effect.Effect<void, PortInUse, Scope.Scope> =>
 /** Programs choose one of the loopback addresses as they like. */
 const loopback = ["127.0.0.1", "::1"] as const
 
-const connects = (host: string, port: number): Effect.Effect<boolean> =>
+const connects = (host: string, port: number, lasting: Duration.Duration | undefined): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
     const socket = connect({ host, port })
     const answer = (accepted: boolean) => {
@@ -155,14 +155,20 @@ const connects = (host: string, port: number): Effect.Effect<boolean> =>
       resume(Effect.succeed(accepted))
     }
     socket.setTimeout(patience, () => answer(false))
-    socket.once("connect", () => answer(true))
+    socket.once("connect", () => {
+      if (lasting === undefined) return answer(true)
+      // what it says is not waited for, and only its end is looked at
+      socket.removeAllListeners("timeout").resume()
+      socket.setTimeout(Duration.toMillis(lasting), () => answer(true))
+    })
     socket.once("error", () => answer(false))
+    socket.once("end", () => answer(false))
     return Effect.sync(() => socket.destroy())
   })
 
-const accepts = Effect.fnUntraced(function* (port: number) {
+const accepts = Effect.fnUntraced(function* (port: number, lasting?: Duration.Duration) {
   for (const host of loopback) {
-    if (yield* connects(host, port)) return true
+    if (yield* connects(host, port, lasting)) return true
   }
   return false
 })

@@ -3,6 +3,7 @@ import { Effect, Result } from "effect"
 import * as Claim from "../Claim.ts"
 import { Ids } from "../Ids.ts"
 import * as box from "../internal/box.ts"
+import { isOurs } from "../internal/boxCheckout.ts"
 import * as checkpoints from "../internal/checkpoints.ts"
 import { refuseDuringExport } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
@@ -16,7 +17,7 @@ import { Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
 import type { DestroyOptions } from "../Options.ts"
-import { Provisioners } from "../Provisioners.ts"
+import { type Backend, Provisioners } from "../Provisioners.ts"
 import type { DestroyResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import { Intent, Orphan, type Prior, type Session } from "../Session.ts"
@@ -52,16 +53,17 @@ export const destroy = Effect.fn("destroy")(function* (options: DestroyOptions) 
   // a session that somebody is moving is refused by the claim, before anything of it is looked at
   const moved = (yield* liveness(session.claim)) === "live"
   const doubt = forget || moved ? undefined : yield* doubtOf(session, force || confirmDataLoss)
-  const saving = decision._tag === "proceed" && decision.save && !noPersist && isSaving(session)
-  if (!confirmDataLoss && !moved && !saving) yield* nothingUnsaved(session, "destroy")
   // a provider that cannot be called at all is a refusal now, and a half-done teardown later
-  if (!forget) yield* (yield* Provisioners).get(session.provider)
+  const backend = forget ? undefined : yield* (yield* Provisioners).get(session.provider)
+  const halts = decision._tag === "proceed" && decision.save && !noPersist
+  const saving = halts && backend !== undefined && isSaving(session, backend)
+  if (!confirmDataLoss && !moved && !saving) yield* nothingUnsaved(session, "destroy")
   return yield* remove(session, before.operation, { confirmDataLoss, doubt, force, forget, noPersist })
 })
 
 /** Whether halting saves the work: what is there is looked at again then. */
-const isSaving = (session: Session): boolean =>
-  session.workspacePath !== null && Setup.keeping(session.setup).checkpoint === "on_down"
+const isSaving = (session: Session, backend: Backend): boolean =>
+  (session.workspacePath !== null || isOurs(backend)) && Setup.keeping(session.setup).checkpoint === "on_down"
 
 /** What is wrong with the save of a halted session, once that was overlooked by force; a refusal until then. */
 const doubtOf = Effect.fnUntraced(function* (session: Session, overlooked: boolean) {
@@ -176,6 +178,8 @@ const forgotten = Effect.fnUntraced(function* (held: Claim.Held) {
       })
     )
   }
+  if (row.setup?.compose !== undefined)
+    yield* held.warn("its compose services may still exist: `sandbox gc` removes them")
   if (row.state === "persisting") yield* held.commit({ move: yield* held.move("stopped_unpersisted") })
   if ((yield* held.row).state !== "tearing_down") yield* held.commit({ move: yield* held.move("tearing_down") })
   yield* held.warn(`${count(orphans.length, "box")} of ${row.name} may still exist and cost money: nobody was asked`)

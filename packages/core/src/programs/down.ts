@@ -1,6 +1,7 @@
 /** `down`: halts a session and saves its record, keeping the work. */
 import { Effect } from "effect"
 import * as Claim from "../Claim.ts"
+import { isOurs } from "../internal/boxCheckout.ts"
 import * as halting from "../internal/halt.ts"
 import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
@@ -13,6 +14,7 @@ import { liveness } from "../Liveness.ts"
 import type { DownOptions } from "../Options.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import type { DownResult } from "../Results.ts"
+import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
 import * as View from "../View.ts"
@@ -35,6 +37,7 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
   if ((yield* liveness(session.claim)) !== "live" && nothing) return yield* already(session)
   yield* refuseElsewhere(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
+  if (deleteWorktree === true && isOurs(backend)) return yield* inItsBox(session, backend)
   if (options.confirmDataLoss !== true && isLosing(session, backend, deleteWorktree === true)) {
     yield* nothingUnsaved(session, deleteWorktree === true ? "down --delete-worktree" : "down")
   }
@@ -46,9 +49,18 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
 /** Whether something may go with the box or the checkout that halting does not save. */
 export const isLosing = (session: Session, backend: Backend, deleteWorktree: boolean): boolean => {
   const unsaved = Setup.keeping(session.setup).checkpoint === "manual" || session.state === "stopped"
-  const unseen = backend.haltIsTerminal && session.workspacePath === null
-  return unseen || ((backend.haltIsTerminal || deleteWorktree) && unsaved)
+  const unseen = session.workspacePath === null && !isOurs(backend)
+  return (backend.haltIsTerminal && unseen) || ((backend.haltIsTerminal || deleteWorktree) && unsaved)
 }
+
+const inItsBox = (session: Session, { name }: Backend) =>
+  SandboxError.make("ERR_UNSUPPORTED", {
+    message: `the checkout of ${session.name} is in its box alone, and stays there until that is destroyed`,
+    nextStep: `leave --delete-worktree out, or remove both with \`sandbox destroy ${session.id}\``,
+    sessionId: session.id,
+    state: session.state,
+    details: { provider: name, capability: "workspace", field: "delete_worktree" }
+  })
 
 /** Halts and saves under a claim. */
 export const halt = Effect.fnUntraced(function* (

@@ -3,6 +3,7 @@ import { Effect, Exit } from "effect"
 import { recorded } from "../internal/failures.ts"
 import { completed } from "../internal/gc/completed.ts"
 import { signalled } from "../internal/gc/completion.ts"
+import * as composed from "../internal/gc/composed.ts"
 import { expired } from "../internal/gc/expiry.ts"
 import type { Finding, Services } from "../internal/gc/finding.ts"
 import * as inventory from "../internal/gc/inventory.ts"
@@ -59,6 +60,7 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
   if (isWanted(options, "orphans")) {
     const named = options.only?.includes("orphans") === true
     all.push(...leftovers, ...(yield* inventory.strayBoxes(inventories, options, named)))
+    all.push(...(yield* composed.leftovers(options, named)))
   }
   if (isWanted(options, "retention")) {
     const gone = new Set(lost.flatMap(({ action, session }) => (action === "recover" ? [session!.id] : [])))

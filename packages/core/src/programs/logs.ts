@@ -1,6 +1,7 @@
 /** `logs`: what a session's services wrote, and what was started in it to run on by itself. */
 
 import { Effect, Stream } from "effect"
+import * as compose from "../internal/compose/view.ts"
 import * as inBox from "../internal/inBox.ts"
 import { dropCut, type LogChunk, type LogLine, liner, reader } from "../internal/logFrames.ts"
 import * as logPlan from "../internal/logPlan.ts"
@@ -36,6 +37,18 @@ export const logs = Effect.fn("logs")(function* (options: LogsOptions) {
   }
   const session = yield* sessions.find(options.session)
   yield* usable(session)
+  const { service } = options
+  if (service !== undefined && (yield* compose.has(session, service))) {
+    const output = yield* compose.logs(session, { name: service, follow, since, tail })
+    const result: Logs = {
+      sessionId: session.id,
+      name: session.name,
+      services: [service],
+      output,
+      lines: byLines(output)
+    }
+    return result
+  }
   const backend = yield* (yield* Provisioners).get(session.provider)
   const ref = session.instance!
   const services = yield* chosen(backend, session, options.service)

@@ -1,6 +1,7 @@
 /** `ports`: what a session's services listen on, and whether it is they who do. */
 
 import { Effect } from "effect"
+import { published } from "../internal/compose/view.ts"
 import { ofBox } from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
 import type { PortsOptions } from "../Options.ts"
@@ -15,17 +16,20 @@ import * as Setup from "../Setup.ts"
 export const ports = Effect.fn("ports")(function* (options: PortsOptions) {
   const session = yield* sessions.find(options.session)
   const { instance: ref } = session
-  const declared = session.setup?.services.flatMap(({ name, ports }) => ports.map((port) => ({ service: name, port })))
+  const services = [...(session.setup?.services ?? []), ...(session.setup?.compose?.services ?? [])]
+  const declared = services.flatMap(({ name, ports }) => ports.map((port) => ({ service: name, port })))
   const given = new Map(Object.entries(session.ports ?? {}))
   const backend = ref === null || given.size === 0 ? undefined : yield* (yield* Provisioners).get(session.provider)
   const seen =
     backend?.hostPorts === true ? yield* (yield* Ports).listeners([...given.values()]) : new Map<number, Listener>()
 
   const isOurs = yield* ofBox(ref?.key ?? "")
+  const containers = new Set(yield* published(session))
 
   const view = Effect.fnUntraced(function* (service: string, name: string, port: number) {
     const listener = seen.get(port)
-    const ours = listener !== undefined && (yield* isOurs(listener.pid))
+    // the engine listens for a container
+    const ours = listener !== undefined && (containers.has(name) || (yield* isOurs(listener.pid)))
     const shown: PortView = {
       name,
       service,
@@ -37,7 +41,7 @@ export const ports = Effect.fn("ports")(function* (options: PortsOptions) {
     }
     return shown
   })
-  const shown = yield* Effect.forEach(declared ?? [], ({ port: { name }, service }) => {
+  const shown = yield* Effect.forEach(declared, ({ port: { name }, service }) => {
     const number = given.get(name)
     return number === undefined ? Effect.succeed([]) : Effect.map(view(service, name, number), (one) => [one])
   })

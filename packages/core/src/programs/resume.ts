@@ -15,6 +15,7 @@ import * as revival from "../internal/revival.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as services from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
+import { canSee, hasOne } from "../internal/visible.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import type { ResumeOptions } from "../Options.ts"
@@ -138,7 +139,7 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, { f
   const row = yield* held.row
   if (row.instance !== null && !(yield* box.wake(held, backend, row.instance))) return yield* gone(row)
   const { missing } = plan
-  const from = missing === undefined || (yield* revival.isOutrun(row, missing)) ? null : missing.id
+  const from = missing === undefined || (yield* revival.isOutrun(row, backend, missing)) ? null : missing.id
   const ref =
     row.instance ??
     (yield* box.make(held, backend, {
@@ -203,7 +204,7 @@ const catchUp = Effect.fnUntraced(function* (
   ref: InstanceRef,
   from: string | null
 ) {
-  if (!backend.capabilities.includes("workspace") || (yield* backend.workspaceStatus(ref)).present) return
+  if (!canSee(backend) || (yield* hasOne(backend, ref))) return
   const row = yield* held.row
   if (row.restoreFrom === null && from !== null) yield* held.commit({ set: { restoreFrom: from } })
   const source = Repository.fromLocation(row.repository)

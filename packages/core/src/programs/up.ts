@@ -6,6 +6,7 @@ import type { GitServices } from "../Git.ts"
 import { Ids } from "../Ids.ts"
 import * as beginning from "../internal/beginning.ts"
 import * as box from "../internal/box.ts"
+import { isOurs } from "../internal/boxCheckout.ts"
 import * as bringUp from "../internal/bringUp.ts"
 import { recorded, slotsExhausted } from "../internal/failures.ts"
 import * as halting from "../internal/halt.ts"
@@ -16,6 +17,7 @@ import { standing, stillRunning } from "../internal/requests.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as setups from "../internal/setups.ts"
 import { isTtl } from "../internal/ttl.ts"
+import { canSee } from "../internal/visible.ts"
 import { type Change, Ledger, type NameTaken } from "../Ledger.ts"
 import * as Lifecycle from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
@@ -85,6 +87,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
   const { operation } = before
   const { found, scope } = yield* Effect.gen(function* () {
     if (setup !== null) yield* bringUp.check(backend, setup)
+    if (setup?.reuseWorktree === true && isOurs(backend)) return yield* notReusable(backend)
     return { found: yield* secrets.resolve(setup), scope: yield* preflight(backend, spec) }
   }).pipe(Effect.mapError((error) => SandboxError.extend(error, { operationId: operation.id })))
   // the name needs the branch; a repository that cannot even say its default one fails below, on the record
@@ -223,15 +226,22 @@ export const settleFailedUp = Effect.fnUntraced(function* (held: Claim.Held, fai
 })
 
 const preflight = Effect.fnUntraced(function* (backend: Backend, spec: Spec) {
-  if (!backend.capabilities.includes("workspace")) {
+  if (!canSee(backend)) {
     return yield* SandboxError.make("ERR_UNSUPPORTED", {
-      message: `provider ${backend.name} cannot place a checkout`,
+      message: `provider ${backend.name} can neither place a checkout nor take one`,
       nextStep: "use a provider that can",
       details: { provider: backend.name, capability: "workspace" }
     })
   }
   return yield* backend.preflight(spec)
 })
+
+const notReusable = ({ name }: Backend) =>
+  SandboxError.make("ERR_UNSUPPORTED", {
+    message: `provider ${name} cannot use a worktree of yours: its boxes see nothing of this host`,
+    nextStep: "leave --reuse-worktree out, so that the session gets a checkout of its own",
+    details: { provider: name, capability: "workspace", field: "reuse_worktree" }
+  })
 
 const replay = Effect.fnUntraced(function* (operation: Operation, session: Session) {
   if (session.state === "ready" || session.state === "completed") {

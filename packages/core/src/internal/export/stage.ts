@@ -33,7 +33,8 @@ export interface Work {
 /** How long one command may take that reads or writes all of a large tree. */
 const timeout = "10 minutes"
 
-const unconfigured = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" }
+/** Nobody's configuration. */
+export const unconfigured = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" }
 
 /** An export that could not be made; `nextStep` is the way out where there is one of its own. */
 export const failed = (message: string, nextStep = "correct what is named, and run the command again", details = {}) =>

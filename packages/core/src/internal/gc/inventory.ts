@@ -9,6 +9,7 @@ import * as SandboxError from "../../SandboxError.ts"
 import { type InstanceRef, keyGeneration, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import { count } from "../unsaved.ts"
+import { canSee, status } from "../visible.ts"
 import { cannotSee, type Finding, isCurrent, isIdle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
 /** What a provider answered: as much of the list as came, and why there is no more of it. */
@@ -162,17 +163,17 @@ const whyKept = Effect.fnUntraced(function* (session: Session, backend: Backend,
   if (session.readyAt === null || session.state === "destroyed") return undefined
   const later = session.instance !== null && keyGeneration(session.instance.key) > keyGeneration(ref.key)
   const moved = later && (session.state === "ready" || session.state === "completed")
-  return backend.capabilities.includes("workspace") || !moved ? yield* work(backend, ref) : undefined
+  return canSee(backend) || !moved ? yield* work(backend, ref, session.commit) : undefined
 })
 
 /** What may be lost with a box, in words; none where nothing can be. */
-const work = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
-  if (!backend.capabilities.includes("workspace")) {
+const work = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, base: string | null) {
+  if (!canSee(backend)) {
     return `whether there is work in it cannot be seen by provider ${backend.name}`
   }
-  const status = yield* Effect.result(backend.workspaceStatus(ref))
-  if (status._tag === "Failure") return `whether there is work in it could not be seen: ${status.failure.message}`
-  const { dirtyFiles, present, unpublishedCommits } = status.success
+  const seen = yield* Effect.result(status(backend, ref, base))
+  if (seen._tag === "Failure") return `whether there is work in it could not be seen: ${seen.failure.message}`
+  const { dirtyFiles, present, unpublishedCommits } = seen.success
   if (!present || (dirtyFiles === 0 && unpublishedCommits === 0)) return undefined
   return `${count(dirtyFiles, "changed or untracked file")} and ${count(unpublishedCommits, "commit")} are nowhere else`
 })
@@ -186,7 +187,7 @@ const unknownSession = Effect.fnUntraced(function* (
   const owner = labels[labelNames.owner]
   if (owner !== undefined && owner !== (yield* Principal)) return []
   const what = `the box ${ref.key} of provider ${backend.name} is of a session that this ledger has never heard of`
-  const kept = owner === undefined ? "nobody's name is on it" : yield* work(backend, ref)
+  const kept = owner === undefined ? "nobody's name is on it" : yield* work(backend, ref, null)
   if (kept !== undefined) {
     return [
       report(null, `${what}; it is kept, because ${kept}: look into it, and remove it with the provider's own tools`)
@@ -196,7 +197,7 @@ const unknownSession = Effect.fnUntraced(function* (
   const ledger = yield* Ledger
   const run = Effect.gen(function* () {
     if (Option.isSome(yield* ledger.session(sessionOf(ref.key)))) return "skipped" as const
-    const why = yield* work(backend, ref)
+    const why = yield* work(backend, ref, null)
     if (why !== undefined) return yield* keeps(ref.key, why)
     yield* backend.destroy({ scope: ref.scope, key: ref.key, ref })
     return "done" as const

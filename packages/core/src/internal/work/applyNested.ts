@@ -17,16 +17,16 @@ export const prepare = Effect.fnUntraced(function* (checkout: Checkout, nested: 
   }
   const { name, url } = yield* declared(checkout, nested.path)
   const repository = path.join(checkout.gitDir, "modules", name)
-  if (yield* fs.exists(path.join(repository, "HEAD"))) {
-    yield* fs.writeFileString(path.join(directory, ".git"), `gitdir: ${repository}\n`)
-    yield* Git.output(["config", "--file", path.join(repository, "config"), "core.worktree", directory])
-    return directory
-  }
-  yield* fs.makeDirectory(path.dirname(repository), { recursive: true })
-  yield* Git.output([...init, `--separate-git-dir=${repository}`, "--", directory])
   const config = ["config", "--file", path.join(repository, "config")]
-  // a repository apart says where its files are, or a command in it would not find them
-  yield* Git.output([...config, "core.worktree", directory])
+  const isThere = yield* fs.exists(path.join(repository, "HEAD"))
+  if (!isThere) {
+    yield* fs.makeDirectory(path.dirname(repository), { recursive: true })
+    yield* Git.output([...init, `--separate-git-dir=${repository}`, "--", directory])
+  }
+  // a repository apart says where its files are, or a command in it would not find them; as git does, wherever both are moved
+  yield* fs.writeFileString(path.join(directory, ".git"), `gitdir: ${path.relative(directory, repository)}\n`)
+  yield* Git.output([...config, "core.worktree", path.relative(repository, directory)])
+  if (isThere) return directory
   if (url !== undefined) {
     yield* Git.output([...config, "remote.origin.url", url])
     yield* Git.output([...config, "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"])
@@ -37,7 +37,10 @@ export const prepare = Effect.fnUntraced(function* (checkout: Checkout, nested: 
 /** What `.gitmodules` calls the submodule, and where it comes from as far as that can be said without a remote. */
 const declared = Effect.fnUntraced(function* (checkout: Checkout, at: string) {
   const path = yield* Path.Path
+  const fs = yield* FileSystem.FileSystem
   const file = path.join(checkout.directory, ".gitmodules")
+  // git takes no link for it either
+  if (yield* Effect.isSuccess(fs.readLink(file))) return { name: at, url: undefined }
   const args = ["config", "--file", file, "-z", "--get-regexp", "^submodule\\..*\\.(path|url)$"]
   const rows = (yield* text(checkout, args, { codes: [0, 1] })).split("\0").map((row) => {
     const end = row.indexOf("\n")

@@ -24,6 +24,8 @@ export interface CaptureOptions {
   readonly include: ReadonlyArray<string>
   /** Paths relative to the checkout that are left out. */
   readonly exclude: ReadonlyArray<string>
+  /** What is to be said of the work beside what is seen of it. */
+  readonly warnings?: ReadonlyArray<string> | undefined
 }
 
 /** What takes the objects: a `Draft` of the checkpoint store. */
@@ -51,7 +53,7 @@ const notCaptured = failed("ERR_CHECKPOINT_FAILED", "the work could not be captu
 
 /** Stores the work in the sink. Fails with `ERR_CHECKPOINT_FAILED`, or as the sink does. */
 export const capture = Effect.fnUntraced(function* (options: CaptureOptions, sink: Sink) {
-  const warnings: Array<string> = []
+  const warnings: Array<string> = [...(options.warnings ?? [])]
   const take = { ...options, whole: false, prefix: "", put: sink.put, putFile: sink.putFile, pack: true }
   const { head, work } = yield* readWork(take, warnings)
   const document: Work.Work = { format: 1, include: options.include, exclude: options.exclude, checkout: work }

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import * as archive from "../src/internal/archive.ts"
+import * as archive from "../src/Archive.ts"
 import * as header from "../src/internal/archiveHeader.ts"
 
 const entry = { name: "a", kind: "file", target: "", mode: 0o644, mtime: 1_700_000_000, size: 0 } as const

@@ -1,0 +1,50 @@
+/**
+ * A session's checkout in a box that only the box can see: placed there through the provider's files, and looked at through
+ * a copy on this host. The box needs a shell and no git, and learns no credentials.
+ */
+import { Effect, Path } from "effect"
+import type { Held } from "../Claim.ts"
+import type { WorkspacePlacement, WorkspaceSource } from "../Provisioner.ts"
+import type { Backend } from "../Provisioners.ts"
+import * as Repository from "../Repository.ts"
+import * as SandboxError from "../SandboxError.ts"
+import type { InstanceRef } from "../Session.ts"
+import { clone } from "./boxCheckout/clone.ts"
+import { send } from "./boxCheckout/copy.ts"
+import { staging } from "./boxCheckout/staging.ts"
+import * as swap from "./boxCheckout/swap.ts"
+
+/** Whether the provider leaves the checkout to core, and core can place it. */
+export const isOurs = ({ capabilities }: Backend): boolean =>
+  !capabilities.includes("workspace") && capabilities.includes("files") && capabilities.includes("exec")
+
+/** Puts a checkout into the box, or keeps the one that is there with all its work. What a dead attempt began is finished. */
+export const place = Effect.fnUntraced(function* (
+  held: Held,
+  backend: Backend,
+  { ref, source }: { readonly ref: InstanceRef; readonly source: WorkspaceSource }
+) {
+  const there = yield* held.phase("workspace", swap.standing(backend, ref))
+  if (there._tag === "broken") return yield* broken((yield* held.row).name)
+  if (there._tag === "checkout") return placed(branchOf(there.head) ?? source.branch)
+  const directory = (yield* Path.Path).join(yield* staging, "checkout")
+  yield* held.phase("clone", clone(source, directory))
+  yield* held.phase("copy", send(backend, ref, directory))
+  return placed(source.branch)
+}, Effect.scoped)
+
+const placed = (branch: string): WorkspacePlacement => ({ branch, warnings: [] })
+
+/** The branch that git's `HEAD` names, if it is one. */
+const branchOf = (head: string): string | undefined => {
+  const branch = /^ref: refs\/heads\/(.+)$/.exec(head)?.[1]
+  return branch === undefined || Repository.checkBranch(branch) !== undefined ? undefined : branch
+}
+
+const broken = (session: string) =>
+  SandboxError.make("ERR_WORKSPACE_FAILED", {
+    message: `the directory of the checkout in the box of ${session} has files in it, and no git repository`,
+    nextStep: `take out what you need with \`sandbox cp ${session}:. <directory>\`, then empty it or destroy the session`,
+    retryable: false,
+    details: { path: ".git" }
+  })

@@ -1,0 +1,95 @@
+/** What this host remembers of a session's compose services: written before anything is made, gone with the last of it. */
+import { Effect, FileSystem, Option, Path, Schema } from "effect"
+import { Directories } from "../../Host.ts"
+import * as SandboxError from "../../SandboxError.ts"
+
+/** Where containers of a session may be. */
+const Record = Schema.Struct({
+  version: Schema.Literal(1),
+  project: Schema.String,
+  /** The engine's own id. */
+  engine: Schema.String
+})
+export type Record = typeof Record.Type
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Record))
+const encode = Schema.encodeSync(Schema.fromJsonString(Record))
+
+/** What the engine and both compose commands take for the name of a project. */
+export const projectOf = (session: string): string => `sandbox-${session.toLowerCase().replaceAll(/[^a-z0-9]/g, "-")}`
+
+/** Where all of them are. That it is there says that this host has had any. */
+export const top = Effect.gen(function* () {
+  return (yield* Path.Path).join((yield* Directories).state, "compose")
+})
+
+const folderOf = Effect.fnUntraced(function* (session: string) {
+  return (yield* Path.Path).join(yield* top, session)
+})
+
+const unusable = (file: string, why: string) =>
+  SandboxError.make("ERR_SERVICE_FAILED", {
+    message: `the record of compose services cannot be used (${file}): ${why}`,
+    nextStep: `make ${file} readable and writable`,
+    details: { field: "compose", file }
+  })
+
+/** The record of a session; none where nothing was ever begun for it on this host. */
+export const read = Effect.fnUntraced(function* (session: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = path.join(yield* folderOf(session), "engine.json")
+  const text = yield* fs.readFileString(file).pipe(
+    Effect.asSome,
+    Effect.catchIf(
+      ({ reason }) => reason._tag === "NotFound",
+      () => Effect.succeedNone
+    ),
+    Effect.mapError((error) => unusable(file, error.message))
+  )
+  if (Option.isNone(text)) return undefined
+  return yield* Effect.mapError(decode(text.value), () => unusable(file, "it does not hold what was written to it"))
+})
+
+/** Writes a file of the session's own and answers where it is; it may hold secrets. */
+export const write = Effect.fnUntraced(function* (session: string, name: string, text: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folder = yield* folderOf(session)
+  const file = path.join(folder, name)
+  yield* Effect.gen(function* () {
+    yield* fs.makeDirectory(folder, { recursive: true, mode: 0o700 })
+    yield* fs.remove(`${file}.new`, { force: true })
+    const open = yield* fs.open(`${file}.new`, { flag: "wx", mode: 0o600 })
+    yield* open.writeAll(new TextEncoder().encode(text))
+    yield* open.sync
+    yield* fs.rename(`${file}.new`, file)
+  }).pipe(
+    Effect.scoped,
+    Effect.mapError((error) => unusable(file, error.message))
+  )
+  return file
+})
+
+/** Says where containers are about to be made. */
+export const begin = (session: string, engine: string) =>
+  write(session, "engine.json", encode({ version: 1, project: projectOf(session), engine }))
+
+/** The document that was last brought up; none where there is none that can be read. */
+export const document = Effect.fnUntraced(function* (session: string) {
+  const fs = yield* FileSystem.FileSystem
+  const file = (yield* Path.Path).join(yield* folderOf(session), "compose.json")
+  const text = yield* Effect.orElseSucceed(fs.readFileString(file), () => "{}")
+  return yield* Effect.orElseSucceed(decodeJson(text), (): unknown => ({}))
+})
+
+const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+
+/** Nothing is left that it could speak of. */
+export const forget = Effect.fnUntraced(function* (session: string) {
+  const fs = yield* FileSystem.FileSystem
+  const folder = yield* folderOf(session)
+  yield* Effect.mapError(fs.remove(folder, { recursive: true, force: true }), (error) =>
+    unusable(folder, error.message)
+  )
+})

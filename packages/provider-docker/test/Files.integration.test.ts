@@ -1,0 +1,192 @@
+/** Files in and out of boxes: whose they are, what they are, and how much of them is held on the way. */
+import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, it } from "@effect/vitest"
+import type { InstanceRef } from "@org/sandbox-core/Session"
+import { Effect, Stream } from "effect"
+import { describeDocker } from "../../../test/docker.ts"
+import { archive, docker, heldBuffers, newLedger, on, sh } from "./boxes.ts"
+
+const newBox = Effect.gen(function* () {
+  return yield* (yield* docker).provision((yield* newLedger).intent())
+})
+
+/** What stands in an archive, as tar lists it. */
+const listed = Effect.fnUntraced(function* (ref: InstanceRef, path: string) {
+  const bytes = yield* Stream.mkUint8Array((yield* docker).files.read(ref, path))
+  return execFileSync("tar", ["--list"], { input: bytes, encoding: "utf8" }).trim().split("\n").sort()
+})
+
+const refusal = Effect.fnUntraced(function* <A, E extends { readonly message: string; readonly reason: string }, R>(
+  call: Effect.Effect<A, E, R>
+) {
+  const { message, reason } = yield* Effect.flip(call)
+  return { message, reason }
+})
+
+describeDocker("files of a box", () => {
+  it.live("belong to its user, whoever they belonged to, with their modes and links", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      const directory = mkdtempSync(join(tmpdir(), "files-"))
+      mkdirSync(join(directory, "closed"))
+      writeFileSync(join(directory, "closed", "key"), "key")
+      writeFileSync(join(directory, "program"), "#!/bin/sh\necho runs\n")
+      symlinkSync("closed/key", join(directory, "link"))
+      chmodSync(join(directory, "closed", "key"), 0o600)
+      chmodSync(join(directory, "program"), 0o755)
+      chmodSync(join(directory, "closed"), 0o700)
+      const options = ["--create", "--owner=0", "--group=0", "--directory", directory, "closed", "program", "link"]
+      const bytes = Uint8Array.from(execFileSync("tar", options))
+      rmSync(directory, { recursive: true })
+      yield* files.write(ref, ".", Stream.make(bytes))
+      assert.strictEqual(
+        yield* sh(ref, "stat -c '%u:%g %a %N' closed closed/key program link; cat link; ./program"),
+        [
+          "1000:1000 700 closed",
+          "1000:1000 600 closed/key",
+          "1000:1000 755 program",
+          "1000:1000 777 'link' -> 'closed/key'",
+          "keyruns"
+        ].join("\n")
+      )
+      // and its user can do with them what owners do
+      assert.strictEqual(yield* sh(ref, "rm -r closed program link && ls -A"), "")
+    }).pipe(on())
+  )
+
+  it.live("can be read and written while it is halted, and on a root that is read-only", () =>
+    Effect.gen(function* () {
+      const { files, start, stop } = yield* docker
+      const ref = yield* newBox
+      yield* stop(ref)
+      yield* files.write(ref, ".", archive({ halted: "written while halted" }))
+      assert.deepStrictEqual(yield* listed(ref, "halted"), ["halted"])
+      assert.deepStrictEqual(yield* listed(ref, "/etc/passwd"), ["passwd"])
+      yield* start(ref)
+      assert.strictEqual(yield* sh(ref, "stat -c '%u %n' halted; cat halted"), "1000 halted\nwritten while halted")
+      const elsewhere = yield* refusal(files.write(ref, "/etc", archive({ file: "x" })))
+      assert.strictEqual(elsewhere.reason, "Invalid")
+      assert.match(elsewhere.message, /\/etc .*read-only/)
+    }).pipe(on({ read_only_root: true }))
+  )
+
+  it.live("are refused where the engine would put them beside what commands see", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      yield* sh(ref, "echo here >/dev/shm/file; echo here >/tmp/file")
+      for (const place of ["/dev/shm", "/proc/self", "/sys", "/dev/../dev/shm/."]) {
+        const written = yield* refusal(files.write(ref, place, archive({ other: "x" })))
+        assert.strictEqual(written.reason, "Invalid", place)
+        assert.match(written.message, /in memory.*sandbox exec/)
+      }
+      assert.strictEqual((yield* refusal(Stream.runDrain(files.read(ref, "/dev/shm/file")))).reason, "Invalid")
+      assert.strictEqual(yield* sh(ref, "ls /dev/shm"), "file")
+      // which /tmp is as well, where the root is read-only
+      assert.deepStrictEqual(yield* listed(ref, "/tmp/file"), ["file"])
+      const readOnly = Effect.gen(function* () {
+        const ref = yield* newBox
+        yield* sh(ref, "echo here >/tmp/file")
+        assert.strictEqual((yield* refusal(Stream.runDrain(files.read(ref, "/tmp/file")))).reason, "Invalid")
+        assert.strictEqual((yield* refusal(files.write(ref, "/tmp", archive({ other: "x" })))).reason, "Invalid")
+      })
+      yield* on({ read_only_root: true })(readOnly)
+    }).pipe(on())
+  )
+
+  it.live("go through a link to a directory that is named, and are refused for a link to anything else", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      yield* sh(ref, "mkdir real && touch plain && ln -s real linked && ln -s plain file && ln -s nowhere dangling")
+      yield* files.write(ref, "linked", archive({ inside: "x" }))
+      assert.strictEqual(yield* sh(ref, "ls real; readlink linked"), "inside\nreal")
+      assert.deepStrictEqual(yield* listed(ref, "linked"), ["linked"])
+      for (const [path, reason] of [
+        ["file", "Invalid"],
+        ["plain", "Invalid"],
+        ["dangling", "Invalid"],
+        ["absent", "NotFound"],
+        ["plain/below", "NotFound"]
+      ] as const) {
+        const seen = yield* refusal(files.write(ref, path, archive({ evil: "x" })))
+        assert.strictEqual(seen.reason, reason, `${path}: ${seen.message}`)
+      }
+      assert.strictEqual(yield* sh(ref, "find . -name evil; ls -A"), "dangling\nfile\nlinked\nplain\nreal")
+    }).pipe(on())
+  )
+
+  it.live("I-91 that an archive would put beyond a link in the box are refused, and the link's target stays", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      yield* sh(ref, "mkdir -p /tmp/outside deep/er && ln -s /tmp/outside deep/er/up")
+      const directory = mkdtempSync(join(tmpdir(), "files-"))
+      mkdirSync(join(directory, "deep/er/up"), { recursive: true })
+      writeFileSync(join(directory, "deep/er/up/evil"), "evil")
+      const bytes = Uint8Array.from(execFileSync("tar", ["--create", "--directory", directory, "deep/er/up/evil"]))
+      rmSync(directory, { recursive: true })
+      const { message, reason } = yield* refusal(files.write(ref, ".", Stream.make(bytes)))
+      assert.strictEqual(reason, "Invalid")
+      assert.match(message, /"deep\/er\/up", which is a link/)
+      assert.strictEqual(yield* sh(ref, "ls -A /tmp/outside"), "")
+    }).pipe(on())
+  )
+
+  it.live("keep names that are no UTF-8", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      yield* sh(ref, `mkdir from to && printf content >"from/$(printf 'a\\377\\376b')"`)
+      yield* files.write(ref, "to", files.read(ref, "from") as Stream.Stream<Uint8Array>)
+      assert.strictEqual(
+        yield* sh(ref, 'for file in to/from/*; do printf %s "$file" | od -An -tx1 | tr -d \' \\n\'; cat "$file"; done'),
+        "746f2f66726f6d2f61fffe62content"
+      )
+    }).pipe(on())
+  )
+
+  it.live("of fifty megabytes come and go in little memory", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      const sum = yield* sh(
+        ref,
+        "mkdir from to; dd if=/dev/urandom of=from/big bs=1M count=50 2>/dev/null; sha256sum <from/big"
+      )
+      const before = heldBuffers()
+      let most = 0
+      let seen = 0
+      const digest = createHash("sha256")
+      const watched = Stream.tap(files.read(ref, "from/big"), (bytes) =>
+        Effect.sync(() => {
+          digest.update(bytes)
+          const last = seen
+          seen += bytes.length
+          if (Math.floor(last / 2 ** 22) !== Math.floor(seen / 2 ** 22)) most = Math.max(most, heldBuffers() - before)
+        })
+      )
+      yield* files.write(ref, "to", watched as Stream.Stream<Uint8Array>)
+      assert.isAbove(seen, 50 * 2 ** 20)
+      assert.strictEqual(yield* sh(ref, "sha256sum <to/big"), sum)
+      assert.isBelow(most, 12 * 2 ** 20)
+      assert.isBelow(heldBuffers() - before, 12 * 2 ** 20)
+    }).pipe(on())
+  )
+
+  it.live("are not there in part when their archive ends early", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      const bytes = yield* Stream.mkUint8Array(archive({ one: "x".repeat(100_000), two: "y".repeat(100_000) }))
+      const { message, reason } = yield* refusal(files.write(ref, ".", Stream.make(bytes.subarray(0, 150_000))))
+      assert.strictEqual(reason, "Invalid", message)
+      assert.strictEqual(yield* sh(ref, "ls -A"), "")
+    }).pipe(on())
+  )
+})
