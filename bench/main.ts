@@ -9,7 +9,8 @@ const benches = {
   claim: () => import("./claim.ts"),
   inflight: () => import("./inflight.ts"),
   scale: () => import("./scale.ts"),
-  checkpoint: () => import("./checkpoint.ts")
+  checkpoint: () => import("./checkpoint.ts"),
+  docker: () => import("./docker.ts")
 }
 
 const chosen = process.argv.slice(2)
