@@ -38,9 +38,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const member = <A, R>(operation: string, effect: Effect.Effect<A, Problem, R>) =>
     effect.pipe(Effect.mapError(classify(operation)), Effect.provideContext(services))
 
-  // some engines make up an id each time they are asked
-  const engine = Effect.map(Engine.info, ({ DockerRootDir, ID, Name }) =>
-    isStable(ID) ? ID : `${Name}:${DockerRootDir}`
+  const engine = Effect.map(Engine.info, ({ BuildahVersion, DockerRootDir, ID, Name }) =>
+    BuildahVersion === undefined && ID !== "" ? ID : `${Name}:${DockerRootDir}`
   )
   const scope = yield* Effect.cachedWithTTL(engine, "5 seconds")
 
@@ -201,8 +200,6 @@ const isFinal = (problem: Problem): boolean =>
 
 const takenBack = (box: Boxes.Box) => (problem: Problem) =>
   Effect.andThen(Boxes.remove(Container.boxLabel, box.id), new Refused(classify("provision")(problem)))
-
-const isStable = (id: string): boolean => id !== "" && !/^[0-9a-f]{8}-[0-9a-f]{4}-/.test(id)
 
 const isRoot = (user: string): boolean => /^(root|0)?(:|$)/.test(user)
 

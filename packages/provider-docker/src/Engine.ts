@@ -9,6 +9,8 @@ const Info = Schema.Struct({
   ID: Schema.String,
   Name: Schema.String,
   DockerRootDir: Schema.String,
+  /** Only Podman has one; it makes up its ID each time it is asked. */
+  BuildahVersion: Schema.optionalKey(Schema.String),
   OSType: Schema.String,
   NCPU: Schema.Int,
   Runtimes: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown)))

@@ -3,7 +3,7 @@ import type { ExecHandle, ExecRequest } from "@org/sandbox-core/Provisioner"
 import { Effect, Random, Schedule, Stream } from "effect"
 import { places, variables } from "./Container.ts"
 import type { DockerClient } from "./DockerClient.ts"
-import { classify, type Problem, Refused } from "./DockerError.ts"
+import { classify, type Problem, Refused, TransportError } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
 
 /** The variable by which the processes of one command are known; its value is nobody else's. */
@@ -125,7 +125,11 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
       until: ({ Running }) => !Running,
       schedule: Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")])
     })
-    const { ExitCode: code } = yield* Effect.flatMap(settled, (now) => (now.Running ? ending : Effect.succeed(now)))
+    const { ExitCode: code } = yield* Effect.filterOrElse(
+      settled,
+      ({ Running }) => !Running,
+      () => ending
+    )
     ended = true
     if (code === null) {
       return yield* new Refused({ reason: "NotReady", message: "The box ended before the command did." })
@@ -153,14 +157,15 @@ const none = new Uint8Array(0)
 
 /**
  * Taken apart again: a byte that tells the descriptor, three of zero, the length as four bytes, then so many bytes. Where
- * pieces begin and end on the wire means nothing. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+ * pieces begin and end on the wire means nothing, but that it ends in the middle of a frame means that it broke.
+ * https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
  */
-export const demultiplexed = <E, R>(wire: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Frame, E, R> =>
-  Stream.mapAccum(
-    wire,
-    () => ({ head: none, fd: 1 as 1 | 2, left: 0 }),
-    (state, bytes) => {
-      let { fd, head, left } = state
+export const demultiplexed = <E, R>(
+  wire: Stream.Stream<Uint8Array, E, R>
+): Stream.Stream<Frame, E | TransportError, R> =>
+  Stream.suspend(() => {
+    let [fd, head, left] = [1 as 1 | 2, none, 0]
+    const take = (bytes: Uint8Array): ReadonlyArray<Frame> => {
       const frames: Array<Frame> = []
       for (let at = 0; at < bytes.length; ) {
         if (left > 0) {
@@ -181,9 +186,20 @@ export const demultiplexed = <E, R>(wire: Stream.Stream<Uint8Array, E, R>): Stre
         left = new DataView(head.buffer).getUint32(4)
         head = none
       }
-      return [{ fd, head, left }, frames]
+      return frames
     }
-  )
+    const whole = Effect.suspend(() => (left === 0 && head.length === 0 ? Effect.void : Effect.fail(broken)))
+    return Stream.concat(
+      Stream.mapAccum(
+        wire,
+        () => undefined,
+        (none, bytes) => [none, take(bytes)]
+      ),
+      Stream.fromEffectDrain(whole)
+    )
+  })
+
+const broken = new TransportError({ code: "ECONNRESET", message: "the connection ended in the middle of the output" })
 
 /** The engine tells of a command that it could not start as if that were the command's output; which it may be. */
 const started = <E, R, E2, R2>(

@@ -49,7 +49,7 @@ describe("the output of a command", () => {
     Effect.gen(function* () {
       const head = Uint8Array.of(1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
       const got = yield* Stream.runCollect(
-        demultiplexed(Stream.make(head, Uint8Array.of(2, 0, 0, 0), Uint8Array.of(0, 0, 0, 0)))
+        Stream.take(demultiplexed(Stream.make(head, Uint8Array.of(2, 0, 0, 0), Uint8Array.of(0, 0, 0, 0))), 2)
       )
       assert.deepStrictEqual(
         got.map(({ bytes, fd }) => [fd, bytes.length]),
@@ -74,6 +74,15 @@ describe("the output of a command", () => {
         )
       )
       assert.deepStrictEqual([seen, error], [["AB"], "the connection broke"])
+    })
+  )
+
+  it.effect("fails where the wire ends in the middle of a frame, or of its head", () =>
+    Effect.gen(function* () {
+      for (const bytes of [Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 9, 65), Uint8Array.of(1, 0, 0)]) {
+        const error = yield* Effect.flip(Stream.runDrain(demultiplexed(Stream.make(bytes))))
+        assert.strictEqual(error._tag, "TransportError")
+      }
     })
   )
 })

@@ -100,6 +100,30 @@ describeDocker("a provision", () => {
     )
   }
 
+  it.live("I-106 that is given up is not over before the engine has done what it was asked", () =>
+    through((wire) =>
+      Effect.gen(function* () {
+        const { provision } = yield* Provisioner
+        const ledger = yield* newLedger
+        const intent = yield* intentOf(ledger)
+        // what follows this is the first that makes anything, and is on its way for a while
+        const { met, release } = wire.arm({ method: "GET", path: /\/images\//, at: "late" })
+        const fiber = yield* Effect.forkChild(provision(intent))
+        yield* met
+        yield* wire.freeze
+        yield* release
+        yield* Effect.sleep("300 millis")
+        const remove = on()(Effect.flatMap(Provisioner, ({ destroy }) => destroy(intent.key)))
+        const removed = yield* Effect.forkChild(Effect.andThen(Fiber.interrupt(fiber), remove))
+        yield* Effect.sleep("500 millis")
+        yield* wire.thaw
+        yield* Fiber.join(removed)
+        yield* Effect.sleep("300 millis")
+        assert.deepStrictEqual(yield* ledger.made, Docker.nothing)
+      })
+    )
+  )
+
   it.live("waits while the engine says nothing, and goes on when it does", () =>
     through((wire) =>
       Effect.gen(function* () {

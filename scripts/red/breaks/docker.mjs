@@ -129,7 +129,7 @@ export const breaks = [
     file: `${source}/Engine.ts`,
     edits: [['Effect.timeoutOption(Fiber.await(fiber), "5 seconds")', "Effect.void"]],
     tests: of("Faults"),
-    only: "I-106 that is given up while POST /volumes/create"
+    only: "I-106 that is given up is not over"
   },
   {
     invariant: "104",
