@@ -66,12 +66,16 @@ export const labelled = Effect.fnUntraced(function* (name: string, value: string
 
 /** The box of an intent, its volume made where it is not there; and whether it was made here. */
 export const ensure = Effect.fnUntraced(function* ({ key, labels, name }: ProvisionIntent, recipe: Container.Recipe) {
-  const text = yield* Effect.orDie(Schema.encodeEffect(RecipeText)(recipe))
   const id = yield* Networks.nonce
-  yield* Engine.createVolume(name, { ...labels, [Container.boxLabel]: id, [Container.recipeLabel]: text })
+  yield* Engine.createVolume(name, yield* volumeLabels({ id, labels }, recipe))
   // of two processes that make it at once, one finds what the other one made
   const box = (yield* ofKey(key)) ?? (yield* taken("volume", name))
   return { box, isNew: box.id === id }
+})
+
+const volumeLabels = Effect.fnUntraced(function* (box: Pick<Box, "id" | "labels">, recipe: Container.Recipe) {
+  const text = yield* Effect.orDie(Schema.encodeEffect(RecipeText)(recipe))
+  return { ...Container.labels(box), [Container.recipeLabel]: text }
 })
 
 /** Makes whatever is missing of a box but its volume, and starts it. Whole already is success. */
@@ -104,7 +108,10 @@ const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, pu
   const labels = Container.labels(box)
   const own = recipe.network === "session" ? yield* Networks.ensure(box) : undefined
   const network = own ?? recipe.network
-  const body = Container.body(recipe, { labels, network, volume: box.volume })
+  const body = Container.body(recipe, {
+    ...{ labels, network, volume: box.volume },
+    volumeLabels: yield* volumeLabels(box, recipe)
+  })
   const create = Engine.createContainer(box.volume, body)
   // an image that was removed since the box was first made is to be got once more
   const made = yield* Effect.result(

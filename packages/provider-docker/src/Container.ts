@@ -99,7 +99,15 @@ const home = ({ readOnlyRoot, user }: Recipe) => (/^\d/.test(user) || readOnlyRo
 /** The body of the create call. */
 export const body = (
   recipe: Recipe,
-  { labels, network, volume }: Parts & { readonly labels: Readonly<Record<string, string>> }
+  {
+    labels,
+    network,
+    volume,
+    volumeLabels
+  }: Parts & {
+    readonly labels: Readonly<Record<string, string>>
+    readonly volumeLabels: Readonly<Record<string, string>>
+  }
 ): Schema.Json => ({
   Image: recipe.image,
   Labels: labels,
@@ -135,7 +143,8 @@ export const body = (
     ),
     RestartPolicy: { Name: "no" },
     LogConfig: { Type: "json-file", Config: { "max-size": "1m", "max-file": "2" } },
-    Mounts: [{ Type: "volume", Source: volume, Target: mount, VolumeOptions: { NoCopy: true } }],
+    // a volume that was removed in the meantime is made by this call, and must be found by its labels as well
+    Mounts: [{ Type: "volume", Source: volume, Target: mount, VolumeOptions: { NoCopy: true, Labels: volumeLabels } }],
     ...(recipe.runtime === undefined ? {} : { Runtime: recipe.runtime }),
     ...devices(recipe.gpus)
   }

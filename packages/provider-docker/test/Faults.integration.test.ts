@@ -106,8 +106,8 @@ describeDocker("a provision", () => {
         const { provision } = yield* Provisioner
         const ledger = yield* newLedger
         const intent = yield* intentOf(ledger)
-        // what follows this is the first that makes anything, and is on its way for a while
-        const { met, release } = wire.arm({ method: "GET", path: /\/images\//, at: "late" })
+        // what follows this makes a network, and is on its way for a while
+        const { met, release } = wire.arm({ method: "GET", path: /\/networks\?/, at: "late" })
         const fiber = yield* Effect.forkChild(provision(intent))
         yield* met
         yield* wire.freeze
@@ -172,6 +172,28 @@ describeDocker("a provision", () => {
     }).pipe(on())
   )
 
+  it.live("I-106 that goes on after the box was destroyed leaves nothing that cannot be destroyed", () =>
+    through((wire) =>
+      Effect.gen(function* () {
+        const { destroy, provision } = yield* docker
+        const ledger = yield* newLedger
+        const intent = yield* intentOf(ledger)
+        yield* Effect.addFinalizer(() => Effect.ignore(Docker.request("DELETE", `/volumes/${intent.name}`)))
+        // the volume is there, and the container is not
+        const { met, release } = wire.arm({ method: "GET", path: /\/networks\?/, at: "late" })
+        const made = yield* Effect.forkChild(Effect.exit(provision(intent)))
+        yield* met
+        yield* on()(Effect.flatMap(docker, (other) => other.destroy(intent.key)))
+        assert.isUndefined(yield* Docker.inspect("volumes", intent.name))
+        yield* release
+        yield* Fiber.join(made)
+        yield* isOne(ledger, intent)
+        yield* destroy(intent.key)
+        assert.isUndefined(yield* Docker.inspect("volumes", intent.name))
+      })
+    )
+  )
+
   it.live("of a box that is being destroyed makes it whole or fails, and it can be destroyed again", () =>
     Effect.gen(function* () {
       const { destroy, provision } = yield* docker
@@ -189,6 +211,7 @@ describeDocker("a provision", () => {
         }
         yield* destroy(intent.key)
         assert.deepStrictEqual(yield* ledger.made, Docker.nothing, `destroyed after ${after} ms`)
+        assert.isUndefined(yield* Docker.inspect("volumes", intent.name), `destroyed after ${after} ms`)
       }
     }).pipe(on())
   )

@@ -132,6 +132,14 @@ export const breaks = [
     only: "I-106 that is given up is not over"
   },
   {
+    invariant: "106",
+    why: "a volume that is made late has no labels, and is left for ever",
+    file: `${source}/Container.ts`,
+    edits: [["VolumeOptions: { NoCopy: true, Labels: volumeLabels }", "VolumeOptions: { NoCopy: true }"]],
+    tests: of("Faults"),
+    only: "I-106 that goes on after the box"
+  },
+  {
     invariant: "104",
     why: "an engine that cannot be reached has no boxes",
     file: `${source}/Engine.ts`,
