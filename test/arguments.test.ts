@@ -152,7 +152,7 @@ describe.concurrent("a provider", () => {
         const outcome = yield* w.run(["up", w.repository, "-b", "main", "--json", ...args], { env: git.env })
         const { details, next_step } = assertFailure(outcome, "ERR_INVALID_ARGUMENT")
         assert.strictEqual(details.field, "provider")
-        assert.deepEqual(details.registered, ["local"])
+        assert.deepEqual(details.registered, ["docker", "local"])
         assert.include(next_step, "local")
       }
       assert.deepEqual(git.calls(), [])
