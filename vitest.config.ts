@@ -10,7 +10,7 @@ const project = (name: string, root: string, include: ReadonlyArray<string>) => 
     root,
     include: [...include],
     pool: "threads" as const,
-    testTimeout: Number(process.env["SANDBOX_TEST_TIMEOUT"] ?? 30_000),
+    testTimeout: Number(process.env["SANDBOX_TEST_TIMEOUT"] ?? 120_000),
     hookTimeout: 60_000
   }
 })
