@@ -1,115 +1,26 @@
-/** Compose services beside sessions: real containers of the engine, brought up by whichever compose command this host has. */
+/** Compose services beside sessions on this host: real containers of the engine, brought up by whichever compose command this host has. */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:net"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { describeDocker } from "./docker.ts"
+import {
+  composed,
+  configuration,
+  containersOf,
+  engine,
+  keeper,
+  ok,
+  ready,
+  refused,
+  starts
+} from "./support/composed.ts"
 import * as docker from "./support/docker.ts"
-import { vacant } from "./support/ports.ts"
-import { eventually, type Outcome, query, remains, type StartOptions, type World, world } from "./support/sandbox.ts"
+import { eventually, query, remains } from "./support/sandbox.ts"
 
 const timeout = 300_000
 const { base: image } = docker.images
-
-/** A service that keeps what it is told in a volume, and shows it at its port. */
-const keeper = (more = "") => `
-services:
-  db:
-    image: ${image}
-    init: true
-    container_name: the-db
-    command: ["sh", "-c", "echo $$HOSTNAME >>/data/starts; exec httpd -f -p 80 -h /data"]
-    ports: ["8080:80"]
-    volumes: ["data:/data"]
-${more}
-volumes:
-  data: { name: the-data }
-`
-
-const configuration = (port: number, more = "") => `
-provider: local
-compose:
-  file: compose.yaml
-  services:
-    - name: db
-      port: ${port}
-      port_env: DB_PORT
-      health: /starts
-${more}
-`
-
-interface Composed {
-  readonly w: World
-  readonly port: number
-  /** Writes the files and commits them. */
-  readonly files: (files: Readonly<Record<string, string>>) => void
-  readonly run: (args: ReadonlyArray<string>, options?: StartOptions) => Effect.Effect<Outcome>
-  /** What is left of the sessions of this world on the engine. */
-  readonly left: Effect.Effect<Effect.Success<ReturnType<typeof docker.labelled>>>
-}
-
-const engine = process.env["DOCKER_HOST"] === undefined ? {} : { DOCKER_HOST: process.env["DOCKER_HOST"] }
-
-/** A world with a compose file; what its sessions have on the engine is gone with the test, however it ends. */
-const composed = Effect.gen(function* () {
-  const w = yield* world
-  const port = yield* vacant(20)
-  const label = Effect.sync(() => {
-    const [meta] = query<{ value: string }>(w.ledger, "SELECT value FROM meta WHERE name = 'ledger_id'")
-    return `org.sandbox.ledger=${meta!.value}`
-  })
-  const known = Effect.orElseSucceed(
-    Effect.try(() => Effect.runSync(label)),
-    () => undefined
-  )
-  yield* Effect.addFinalizer(() =>
-    Effect.flatMap(known, (label) => (label === undefined ? Effect.void : docker.removeLabelled(label)))
-  )
-  const files: Composed["files"] = (files) => {
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(w.repository, name), text)
-    w.git("add", "--all")
-    w.git("commit", "--quiet", "--allow-empty", "--message", "files")
-  }
-  files({ "compose.yaml": keeper(), "sandbox.yaml": configuration(port) })
-  const made: Composed = {
-    w,
-    port,
-    files,
-    run: (args, options = {}) => w.run(args, { cwd: w.repository, ...options, env: { ...engine, ...options.env } }),
-    left: Effect.flatMap(label, (label) => docker.labelled(label))
-  }
-  return made
-})
-
-const ready = Effect.fnUntraced(function* (c: Composed, ...args: ReadonlyArray<string>) {
-  const outcome = yield* c.run(["up", "--trust-config", "--json", ...args])
-  assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
-  return outcome.json()
-})
-
-const ok = Effect.fnUntraced(function* (c: Composed, ...args: ReadonlyArray<string>) {
-  const outcome = yield* c.run([...args, "--json"])
-  assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
-  return outcome.json()
-})
-
-const refused = Effect.fnUntraced(function* (
-  c: Composed,
-  [code, error]: readonly [number, string],
-  args: ReadonlyArray<string>,
-  options?: StartOptions
-) {
-  const outcome = yield* c.run([...args, "--json"], options)
-  assert.strictEqual(outcome.json().error_code, error, outcome.stdout + outcome.stderr)
-  assert.strictEqual(outcome.code, code, outcome.stdout)
-  return outcome
-})
-
-const starts = (port: number) =>
-  Effect.promise(async () => (await (await fetch(`http://127.0.0.1:${port}/starts`)).text()).trim().split("\n"))
-
-const containersOf = (id: string) => docker.containers(`org.sandbox.session=${id}`)
 
 /** Somebody else's listener. */
 const listening = (port: number): Effect.Effect<Server, never, Scope.Scope> =>

@@ -143,9 +143,11 @@ describeDocker("sessions on an engine", () => {
           yield* end
           const status = (yield* w.sandbox("status", "app", "--live", "--json")).json()
           assert.notStrictEqual(status.healthy, true, JSON.stringify(status))
+          const way = `sandbox resume ${status.session_id}`
+          assert.strictEqual(status.recovery.command, way)
           const refused = (yield* w.sandbox("exec", "app", "--json", "--", "true")).json()
-          assert.strictEqual(refused.error_code, "ERR_NOT_READY")
-          yield* json(w, "resume", "app")
+          assert.deepInclude(refused, { error_code: "ERR_NOT_READY", next_step: `run \`${way}\`` })
+          yield* json(w, ...way.split(" ").slice(1))
           assert.strictEqual((yield* w.sandbox("exec", "app", "--", "cat", "unsaved")).stdout, "unsaved\n")
         }
       }).pipe(Effect.scoped),

@@ -147,7 +147,7 @@ export const up = (result: Results.UpResult | Results.ResumeResult): string =>
       ],
       ["ports", ports(result)]
     ]),
-    `next: sandbox exec ${result.name} -- git status`
+    `next: sandbox shell ${result.name}`
   ].join("\n")
 
 export const down = (result: Results.DownResult): string =>

@@ -50,6 +50,7 @@ const repeated = [
   "start",
   "destroy",
   "endpoint",
+  "network",
   "workspace.attach",
   "workspace.status",
   "workspace.detach"
@@ -105,7 +106,7 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
   const flowing = <A>(operation: string, stream: Stream.Stream<A, SandboxError>) =>
     Stream.suspend(() => Stream.provideService(stream, Fuse, lit())).pipe(Stream.mapError(failed(operation)))
 
-  const { endpoint, exec, files, hostPorts, start, workspace } = inner
+  const { endpoint, exec, files, hostPorts, network, start, workspace } = inner
   const target = Effect.fnUntraced(function* (of: Parameters<ProvisionerShape["destroy"]>[0]) {
     if (typeof of !== "string") return { scope: of.scope, key: of.key, ref: of }
     return { scope: yield* inner.scope, key: of, ref: null }
@@ -149,6 +150,7 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
       }
     }),
     ...(endpoint && { endpoint: (ref, port) => through("endpoint", backend.endpoint(ref, port)) }),
+    ...(network && { network: (ref) => through("network", backend.network(ref)) }),
     ...(hostPorts && { hostPorts }),
     ...(workspace && {
       workspace: {

@@ -121,7 +121,7 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
       ).pipe(Effect.onExit((exit) => Effect.sync(() => record({ ...entry, phase: "end", outcome: ending(exit) }))))
     })
 
-  const { endpoint, exec, files, hostPorts, start, workspace } = inner
+  const { endpoint, exec, files, hostPorts, network, start, workspace } = inner
 
   // Collected first: a fault is about the whole answer, and half of one is none of the answers it may give.
   const whole = <A>(op: Operation, target: string, answer: Stream.Stream<A, ProvisionerError>) =>
@@ -148,6 +148,7 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
       }
     }),
     ...(endpoint && { endpoint: (ref, port) => around("endpoint", ref.id, endpoint(ref, port)) }),
+    ...(network && { network: (ref) => around("network", ref.id, network(ref)) }),
     ...(hostPorts && { hostPorts }),
     ...(workspace && {
       workspace: {

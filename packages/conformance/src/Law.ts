@@ -24,6 +24,7 @@ export const groups = [
   "exec",
   "terminal",
   "endpoint",
+  "network",
   "files",
   "data",
   "workspace",
@@ -33,7 +34,7 @@ export const groups = [
 export type Group = (typeof groups)[number]
 
 /** The members of the port that a provider may leave out. */
-export type Capability = "endpoint" | "exec" | "files" | "start" | "workspace"
+export type Capability = "endpoint" | "exec" | "files" | "network" | "start" | "workspace"
 
 /** What no member tells: whether commands can have a terminal, and whether a box is kept from its host at all. */
 export type Trait = "isolation" | "terminal"
@@ -49,6 +50,7 @@ export const membersOf = (provisioner: ProvisionerShape): Readonly<Record<Capabi
   endpoint: provisioner.endpoint !== undefined,
   exec: provisioner.exec !== undefined,
   files: provisioner.files !== undefined,
+  network: provisioner.network !== undefined,
   start: provisioner.start !== undefined,
   workspace: provisioner.workspace !== undefined
 })
@@ -69,6 +71,7 @@ const absences = {
   exec: "the provider has no exec",
   files: "the provider has no files",
   isolation: "the provider isolates nothing, and says so",
+  network: "the provider has no network",
   start: "the provider has no start",
   terminal: "the provider gives commands no terminal",
   workspace: "the provider has no workspace",

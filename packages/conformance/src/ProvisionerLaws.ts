@@ -15,6 +15,7 @@ import { idempotency } from "./internal/idempotency.ts"
 import { interruption } from "./internal/interruption.ts"
 import { leaks } from "./internal/leaks.ts"
 import { lifecycle } from "./internal/lifecycle.ts"
+import { network } from "./internal/network.ts"
 import { security } from "./internal/security.ts"
 import { hasTerminal, terminal } from "./internal/terminal.ts"
 import { truth } from "./internal/truth.ts"
@@ -31,6 +32,7 @@ export const laws: ReadonlyArray<Law> = [
   ...exec,
   ...terminal,
   ...endpoint,
+  ...network,
   ...files,
   ...workspace,
   ...security,

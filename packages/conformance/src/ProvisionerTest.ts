@@ -11,8 +11,8 @@ export interface Options<E> extends LawOptions {
   /** The provider, built once for the whole suite, with the real clock. */
   readonly layer: Layer.Layer<Provisioner, E>
   /**
-   * What the provider cannot do, as `false`, and `isolation: true` where a box is kept from its host. The suite fails when
-   * the provider says otherwise.
+   * What the provider cannot do, as `false`, and `isolation: true` where a box is kept from its host, `network: true` where
+   * it is a container in a network of its own. The suite fails when the provider says otherwise.
    */
   readonly capabilities?: Partial<Capabilities> | undefined
 }
@@ -30,6 +30,7 @@ export const suite = <E>(options: Options<E>): void => {
     exec,
     files: true,
     isolation: false,
+    network: false,
     start: true,
     terminal: exec,
     workspace: true,

@@ -30,7 +30,7 @@ const context = Law.LawContext.layer({
   }
 })
 
-/** The memory provider with what it leaves out: ports, and boxes that say that they are kept from their host. */
+/** The memory provider with what it leaves out: ports, networks, and boxes that say that they are kept from their host. */
 const complete = (cloud: MemoryProvisioner.MemoryCloud): Required<ProvisionerShape> => {
   const memory = MemoryProvisioner.make({ cloud }) as Required<ProvisionerShape>
   const started = new Map<string, Array<string>>()
@@ -40,6 +40,10 @@ const complete = (cloud: MemoryProvisioner.MemoryCloud): Required<ProvisionerSha
     hostPorts: true,
     endpoint: (ref, port) =>
       cloud.boxes.has(ref.id) ? Effect.succeed(`http://127.0.0.1:${port}`) : refuse("endpoint", "NotFound"),
+    network: (ref) =>
+      cloud.boxes.has(ref.id)
+        ? Effect.succeed({ engine: "memory", name: `network-of-${ref.id}` })
+        : refuse("network", "NotFound"),
     exec: (ref, request) => {
       const own = started.get(ref.id) ?? []
       if (request.argv[0] === "processes") return memory.exec(ref, { ...request, argv: ["echo", own.join("\n")] })
@@ -396,6 +400,14 @@ const sabotages: Record<string, Sabotage> = {
     ...good,
     endpoint: (_, port) => Effect.succeed(`http://127.0.0.1:${port}`)
   }),
+  "two boxes of one engine have networks of their own, and each keeps its own": (good) => ({
+    ...good,
+    network: (ref) => Effect.map(good.network(ref), (own) => ({ ...own, name: "bridge" }))
+  }),
+  "the network of a box that is gone is refused as NotFound": (good) => ({
+    ...good,
+    network: ({ id }) => Effect.succeed({ engine: "memory", name: `network-of-${id}` })
+  }),
   "a tree comes back as it was written: names, permissions, links, empty directories": (good, cloud) => ({
     ...good,
     files: {
@@ -571,6 +583,7 @@ describe("ProvisionerLaws.capabilities", () => {
         exec: true,
         files: true,
         isolation: true,
+        network: true,
         start: true,
         terminal: true,
         workspace: true
@@ -583,8 +596,9 @@ describe("ProvisionerLaws.capabilities", () => {
         exec: (ref, request) => (request.tty === undefined ? good.exec(ref, request) : refuse("exec", "Unsupported"))
       }
       assert.deepStrictEqual(yield* of(refusing), { ...all, terminal: false })
-      const { endpoint: _, exec: __, files: ___, ...bare } = good
-      const little = { ...all, endpoint: false, exec: false, files: false, isolation: false, terminal: false }
+      const { endpoint: _, exec: __, files: ___, network: ____, ...bare } = good
+      const none = { endpoint: false, exec: false, files: false, network: false, terminal: false }
+      const little = { ...all, ...none, isolation: false }
       assert.deepStrictEqual(yield* of({ ...bare, isolation: "none" }), little)
       const failing: ProvisionerShape = { ...good, exec: () => refuse("exec", "Unreachable") }
       assert.isTrue(Exit.isFailure(yield* Effect.exit(of(failing))))
@@ -601,6 +615,7 @@ describe("Law.skipReason", () => {
       exec: true,
       files: true,
       isolation: true,
+      network: true,
       start: true,
       terminal: true,
       workspace: true

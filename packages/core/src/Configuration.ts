@@ -15,7 +15,7 @@ import * as SandboxError from "./SandboxError.ts"
 
 export type { Configuration } from "./Configuration/File.ts"
 export { formatPath, nearest, type Path, type ScalarKey, type Shape, scalars, shape } from "./Configuration/keys.ts"
-export { type Layer, type LayerName, layerNames, type Origin, type Position } from "./Configuration/layers.ts"
+export { type Layer, type LayerName, layerNames, leaves, type Origin, type Position } from "./Configuration/layers.ts"
 export { secretSource, settings, setup, spec } from "./Configuration/meaning.ts"
 export { type Declared, declared, nominal } from "./Configuration/ports.ts"
 export { isolationOf, type Surroundings, withoutEffect } from "./Configuration/rules.ts"

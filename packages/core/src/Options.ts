@@ -55,7 +55,10 @@ export interface ServiceOptions {
   readonly completes?: "exit" | { readonly file: string }
 }
 
-/** A port of a service that runs in a container: it is published on this host's loopback address. */
+/**
+ * A port of a service that runs in a container, published on this host's loopback address. Beside a box its number is the one
+ * in the container, where the box sees it, and the engine chooses that of this host.
+ */
 export interface ComposePortOptions extends PortOptions {
   /** The port in the container; the one that the compose file names for the service, when absent. */
   readonly target?: number
@@ -66,6 +69,8 @@ export interface ComposeServiceOptions {
   readonly name: string
   /** The first is the service's own, the one that health checks mean. */
   readonly ports?: ReadonlyArray<ComposePortOptions>
+  /** Variables that carry where its ports are reached, beside SANDBOX_<NAME>_HOST: 127.0.0.1, or its name beside a box. */
+  readonly hostEnv?: ReadonlyArray<string>
   /** Asked beside the compose file's own healthcheck; a command runs in the service's container. */
   readonly health?: HealthCheckOptions
   /** Seconds until a service that does not work yet is given up; 60 when absent. */

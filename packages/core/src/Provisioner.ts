@@ -86,6 +86,13 @@ export interface PortRequest {
   readonly hostPort?: number | undefined
 }
 
+/** A network of one box alone: containers of the same engine that join it see the box, and it them by their names. */
+export interface ContainerNetwork {
+  /** The engine's own id, as `docker info` tells it. */
+  readonly engine: string
+  readonly name: string
+}
+
 /** What `find` saw. `unknown` is an answer: it is never read as `absent`. */
 export type Presence =
   | { readonly _tag: "present"; readonly ref: InstanceRef }
@@ -248,6 +255,8 @@ export interface ProvisionerShape {
   readonly workspace?: WorkspaceCapability
   /** Where a port of the box can be reached from this host, as a URL without a path. */
   readonly endpoint?: (ref: InstanceRef, port: number) => Effect.Effect<string, ProvisionerError>
+  /** For boxes that are containers: the network of a box that runs. Compose services beside the session join it. */
+  readonly network?: (ref: InstanceRef) => Effect.Effect<ContainerNetwork, ProvisionerError>
   /** Present: what a box listens on is a port of this host, so that sessions have to share the ports out. */
   readonly hostPorts?: true
 }
@@ -264,6 +273,20 @@ export type ProviderServices =
   | Directories
   | Processes
   | Hasher
+
+/** Where an option of a provider was written down, for one that names a place on this host. */
+export interface OptionPlace {
+  /** What a relative path in it is relative to; none where its file is not on this host, as that of a remote repository. */
+  readonly folder: string | undefined
+  /** Whether it came with a repository: what it names has to be in there, whatever links the repository has. */
+  readonly isTheirs: boolean
+}
+
+/** The place of each option of the provider that is being made, by its path in the options. */
+export const OptionPlaces = Context.Reference<(option: ReadonlyArray<string>) => OptionPlace>(
+  "@org/sandbox-core/Provisioner/OptionPlaces",
+  { defaultValue: () => () => ({ folder: ".", isTheirs: false }) }
+)
 
 /** What a provider's package declares. */
 export interface ProviderDefinition<Options> {

@@ -6,6 +6,7 @@
  */
 import { Context, Duration, Effect, type Scope as EffectScope, Layer, Schedule, Stream } from "effect"
 import {
+  type ContainerNetwork,
   type ExecHandle,
   type ExecRequest,
   type Observation,
@@ -50,7 +51,7 @@ export interface Backend {
   readonly isolation: ProvisionerShape["isolation"]
   readonly haltIsTerminal: boolean
   /** Which optional members the provider has. */
-  readonly capabilities: ReadonlyArray<"start" | "exec" | "files" | "workspace" | "endpoint">
+  readonly capabilities: ReadonlyArray<"start" | "exec" | "files" | "workspace" | "endpoint" | "network">
   /** Whether what its boxes listen on are ports of this host. */
   readonly hostPorts: boolean
   /** Fails where the box is known to be at another place; what cannot be told is no failure. */
@@ -85,6 +86,8 @@ export interface Backend {
   ) => Effect.Effect<void, SandboxError.SandboxError>
   /** Where a port of the box can be reached from this host, as a URL without a path. */
   readonly endpoint: (ref: InstanceRef, port: number) => Effect.Effect<string, SandboxError.SandboxError>
+  /** The network of a box's own, in which other containers see it. */
+  readonly network: (ref: InstanceRef) => Effect.Effect<ContainerNetwork, SandboxError.SandboxError>
 }
 
 /** Providers by their registered names; each is built when it is first asked for. */
@@ -194,12 +197,12 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
   })
 
   const failed = (error: ProvisionerError) => translate(name, "exec", error)
-  const { endpoint, exec, files, start, workspace } = provider
+  const { endpoint, exec, files, network, start, workspace } = provider
   return {
     name,
     isolation: provider.isolation,
     haltIsTerminal: provider.haltIsTerminal,
-    capabilities: (["start", "exec", "files", "workspace", "endpoint"] as const).filter(
+    capabilities: (["start", "exec", "files", "workspace", "endpoint", "network"] as const).filter(
       (member) => provider[member] !== undefined
     ),
     hostPorts: provider.hostPorts === true,
@@ -271,7 +274,9 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
     endpoint: (ref, port) =>
       endpoint === undefined
         ? missing("endpoint")
-        : within(ref.scope, "endpoint", call("endpoint", "look", endpoint(ref, port)))
+        : within(ref.scope, "endpoint", call("endpoint", "look", endpoint(ref, port))),
+    network: (ref) =>
+      network === undefined ? missing("network") : within(ref.scope, "network", call("network", "look", network(ref)))
   }
 }
 
@@ -295,6 +300,7 @@ const codeOf = (operation: string, reason: Reason): SandboxError.ErrorCode => {
     case "exec":
     case "files":
     case "endpoint":
+    case "network":
       return reason === "NotReady" || reason === "NotFound" ? "ERR_NOT_READY" : "ERR_EXEC_FAILED"
     case "list":
       return "ERR_PROVIDER_UNAVAILABLE"

@@ -1,6 +1,12 @@
 /** From a provider's package to a provider behind the dispatcher. */
 import { Effect, Layer, Predicate } from "effect"
-import type { ProviderModule, ProviderServices, Provisioner } from "./Provisioner.ts"
+import {
+  type OptionPlace,
+  OptionPlaces,
+  type ProviderModule,
+  type ProviderServices,
+  type Provisioner
+} from "./Provisioner.ts"
 import { Provisioners } from "./Provisioners.ts"
 import * as SandboxError from "./SandboxError.ts"
 
@@ -10,6 +16,8 @@ export interface Registration {
   readonly use: () => Promise<unknown>
   /** Decoded by the provider's own schema. */
   readonly options?: unknown
+  /** Where each option was written down, by its path; where the program runs, when absent. */
+  readonly placeOf?: ((option: ReadonlyArray<string>) => OptionPlace) | undefined
 }
 
 const isProviderModule = (value: unknown): value is ProviderModule =>
@@ -42,7 +50,10 @@ export const layer = (
       const options = yield* Effect.mapError(module.decode(registration.options ?? {}), (error) =>
         invalid(`its options are not valid: ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
       )
-      return module.layer(options)
+      const { placeOf } = registration
+      return placeOf === undefined
+        ? module.layer(options)
+        : Layer.provide(module.layer(options), Layer.succeed(OptionPlaces, placeOf))
     })
   )
 

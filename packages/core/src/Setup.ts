@@ -48,6 +48,7 @@ export type ComposePort = typeof ComposePort.Type
 export const ComposeService = Schema.Struct({
   name: Schema.String,
   ports: Schema.Array(ComposePort).pipe(withDefault<ReadonlyArray<typeof ComposePort.Encoded>>([])),
+  hostEnv: Schema.Array(Schema.String).pipe(withDefault<ReadonlyArray<string>>([])),
   health: Schema.optionalKey(HealthCheck),
   deadlineS: Schema.Finite.pipe(withDefault(60))
 })
@@ -149,6 +150,9 @@ export const passwordEnv = (setup: Setup | null): string | null =>
 
 /** The variable that carries the number of a port. */
 export const portVariable = (name: string): string => `SANDBOX_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_PORT`
+
+/** The variable that carries where a compose service is reached. */
+export const hostVariable = (service: string): string => portVariable(service).replace(/_PORT$/, "_HOST")
 
 /** The address of a session in a web of its own, such as `https://{name}.dev.example.com`. */
 export const webAddress = (

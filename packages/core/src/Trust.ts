@@ -5,7 +5,7 @@
  * a box that isolates needs no acceptance.
  */
 import { Effect, FileSystem, Path, Random, Schema, Stream } from "effect"
-import { type Effective, formatPath, isolationOf, type Surroundings } from "./Configuration.ts"
+import { type Effective, formatPath, isolationOf, leaves, type Surroundings } from "./Configuration.ts"
 import { Hasher } from "./Hasher.ts"
 import { Directories } from "./Host.ts"
 import * as RepositoryLock from "./RepositoryLock.ts"
@@ -52,7 +52,7 @@ export const runs = (
     ...(["pre_up", "post_down"] as const).filter((name) => hooks[name] !== undefined).map((name) => ["hooks", name]),
     ...Object.entries(providers).flatMap(([name, { options, use }]) => [
       ...(use === undefined ? [] : [["providers", name, "use"]]),
-      ...Object.keys(options).map((option) => ["providers", name, "options", option])
+      ...leaves(options).map(({ path }) => ["providers", name, "options", ...path])
     ]),
     ...secrets.map((_, index) => ["secrets", index]),
     ...(github.token_env === undefined ? [] : [["github", "token_env"]]),

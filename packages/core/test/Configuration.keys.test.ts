@@ -142,6 +142,7 @@ const table: Readonly<Record<string, Row>> = {
   "compose.services[].port": { absent: none, stays: [1, 3000], wrong: [0, -1, 65_536, 65_535, "3000", 1.5, false] },
   "compose.services[].target": { absent: none, stays: [1, 65_535], wrong: [0, 65_536, "80", false], beside: checked },
   "compose.services[].port_env": variables,
+  "compose.services[].host_env": variables,
   "compose.services[].extra_ports": { ...list, beside: checked },
   "compose.services[].extra_ports[].name": { absent: required, stays: ["a"], wrong: ["", "A", 5] },
   "compose.services[].extra_ports[].port": { absent: required, stays: [6000], wrong: [0, 65_536, "1", 4000, 4001] },

@@ -82,6 +82,18 @@ describe("what a project's file runs on this host", () => {
     })
   )
 
+  it.effect("is every part of an option, also beside parts that the user said", () =>
+    Effect.gen(function* () {
+      const build = (build: object) => ({ providers: { docker: { options: { build } } } })
+      const both = yield* loadLayers([
+        { name: "user", value: build({ context: "/mine" }) },
+        { name: "project", value: build({ dockerfile: "theirs" }) }
+      ])
+      const named = Trust.runs(both, { builtin: providers, provider: "docker" })
+      assert.deepEqual(named, ["providers.docker.options.build.dockerfile"])
+    })
+  )
+
   it.effect("is nothing of what the user's own file says, or of a file that only describes", () =>
     Effect.gen(function* () {
       const own = yield* loadLayers([{ name: "user", value: everything }])

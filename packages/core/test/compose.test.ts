@@ -229,10 +229,49 @@ describe("rewriting a compose file", () => {
     assert.deepEqual(fields(warnings), ["services.a.external_links", "networks.front", "volumes.data"])
   })
 
-  it("joins a network that is given instead of the default one, and publishes nothing then", () => {
-    const made = document({ services: { db: { ports: ["5432"] } } }, { ...db(), network: "box-net" })
+  it("joins a network that is given instead of the default one, and the services that are meant join it beside their own", () => {
+    const box = { ...db(), network: "box-net" }
+    const made = document({ services: { db: { ports: ["5432"] } } }, box)
     assert.deepEqual(made.networks, { default: { external: true, name: "box-net" } })
-    assert.isUndefined(made.services.db.ports)
+    assert.deepEqual(made.services.db.networks, { default: {} })
+    const kept = {
+      services: { db: { networks: ["back"], expose: [5432], depends_on: ["side"] }, side: { networks: ["back"] } }
+    }
+    assert.deepEqual(document(kept, box).services.db.networks, { back: {}, default: {} })
+    assert.deepEqual(document(kept, box).services.side.networks, { back: {} })
+    assert.deepEqual(document(kept, db()).services.db.networks, { back: {} })
+  })
+
+  it("has the engine choose the port of this host where none was chosen, and tells what listens in the container", () => {
+    const chosen = [
+      { name: "db", number: 15433 },
+      { name: "db-admin", target: 9000 }
+    ]
+    const made = rewrite(
+      { services: { db: { ports: ["5432"] } } },
+      { ...wanted, network: "box-net", services: [{ name: "db", ports: chosen }] }
+    )
+    assert.deepEqual((made.document as any).services.db.ports, ["127.0.0.1:15433:5432", "127.0.0.1::9000"])
+    assert.deepEqual(made.targets, { db: 5432, "db-admin": 9000 })
+  })
+
+  it("beside a box shows what is of this host to be read alone, and refuses a volume that is a directory of it", () => {
+    const volumes = ["./a:/a", "./b:/b:rw,z", "./c:/c:ro", "data:/data", { type: "bind", source: "/w/d", target: "/d" }]
+    const made = rewrite({ services: { db: { volumes } }, volumes: { data: {} } }, { ...wanted, network: "box-net" })
+    assert.deepEqual((made.document as any).services.db.volumes, [
+      "./a:/a:ro",
+      "./b:/b:z,ro",
+      "./c:/c:ro",
+      "data:/data",
+      { type: "bind", source: "/w/d", target: "/d", read_only: true }
+    ])
+    assert.deepEqual(fields(made.warnings), ["services.db.volumes"])
+    const device = { driver_opts: { type: "none", o: "bind", device: "/w/data" } }
+    const bound = rewrite(
+      { services: { db: { volumes: ["data:/data"] } }, volumes: { data: device } },
+      { ...wanted, network: "box-net" }
+    )
+    assert.deepEqual(fields(bound.problems), ["volumes.data.driver_opts"])
   })
 
   it("makes the same of what it made", () => {

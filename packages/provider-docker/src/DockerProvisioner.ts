@@ -133,6 +133,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return yield* new Refused({ reason: "Invalid", message })
   })
 
+  const network = Effect.fnUntraced(function* (ref: InstanceRef) {
+    const found = yield* running(ref)
+    const { network } = yield* Boxes.recipeOf(yield* present(ref))
+    const { ID } = yield* Engine.info
+    if (network === "session") return { engine: ID, name: Container.networkOf(found) }
+    const message = `The box has no network of its own for others to join: "network" is ${network} in the provider's options.`
+    return yield* new Refused({ reason: "Unsupported", message })
+  })
+
   const shape: ProvisionerShape = {
     name: provider,
     isolation: "container",
@@ -177,7 +186,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         ),
       write: (ref, directory, archive) => member("files.write", write(ref, directory, archive))
     },
-    endpoint: (ref, port) => member("endpoint", endpoint(ref, port))
+    endpoint: (ref, port) => member("endpoint", endpoint(ref, port)),
+    network: (ref) => member("network", network(ref))
   }
   return shape
 })

@@ -6,6 +6,6 @@ ProvisionerTest.suite({
   name: "docker",
   layer: layer({ pull: "never" }),
   spec: new Spec({ image: "sandbox-test/base:1" }),
-  capabilities: { isolation: true, workspace: false },
+  capabilities: { isolation: true, network: true, workspace: false },
   patience: "20 seconds"
 })

@@ -8,18 +8,20 @@ import { answer, root } from "../root.ts"
 
 type Result = Effect.Success<ReturnType<typeof program>>
 
-const listener = ({ command, pid, whose }: Result["ports"][number]): string => {
-  if (whose === null) return "nobody"
+const listener = ({ command, pid, whose }: Result["ports"][number], slot: number | null): string => {
+  // without a slot these are no ports of this host, and who listens in a box is not seen from here
+  if (whose === null) return slot === null ? "-" : "nobody"
+  if (whose === "session" && pid === null) return "its container"
   const process = pid === null ? "another user's" : `pid ${pid}${command === null ? "" : ` (${command})`}`
   return whose === "session" ? process : `${process}, not of this session`
 }
 
-const table = ({ ports }: Result): string =>
+const table = ({ ports, slot }: Result): string =>
   ports.length === 0
     ? ""
     : Render.table([
         ["NAME", "PORT", "URL", "LISTENS"],
-        ...ports.map((port) => [port.name, String(port.port), port.url ?? "-", listener(port)])
+        ...ports.map((port) => [port.name, String(port.port), port.url ?? "-", listener(port, slot)])
       ])
 
 export const ports = Command.make("ports", { session: args.optionalSession }, ({ session }) =>

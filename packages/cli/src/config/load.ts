@@ -60,7 +60,7 @@ const loaded = Effect.fnUntraced(function* (
   const loaded: Loaded = {
     ...found,
     warnings: [...effective.warnings.map(Configuration.describe), ...environment.warnings(request.variables)],
-    providers: registered.layer(trusted),
+    providers: registered.layer({ ...trusted, isTheirs: own !== undefined }),
     settings: Layer.merge(Configuration.settings(configuration), token(trusted))
   }
   return loaded

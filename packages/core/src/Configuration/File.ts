@@ -90,6 +90,10 @@ export const ComposeService = Schema.Struct({
   port: maybe(Port, "The port of slot 0; 127.0.0.1 of this host listens on port + slot × slots.stride for it"),
   target: maybe(Port, "The port in the container; the one that the compose file names, when absent"),
   port_env: maybe(EnvironmentNames, "Variables that carry the number, beside SANDBOX_<NAME>_PORT"),
+  host_env: maybe(
+    EnvironmentNames,
+    "Variables that carry where it is reached, beside SANDBOX_<NAME>_HOST: 127.0.0.1, or its name beside a box"
+  ),
   extra_ports: key(
     Schema.Array(
       Schema.Struct({

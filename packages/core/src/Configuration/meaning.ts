@@ -59,6 +59,7 @@ const compose = ({ file, services }: NonNullable<Configuration["compose"]>): Com
     return {
       name: from.name,
       ports: portsOf(from).map((port, index) => ({ ...port, ...present({ target: targets[index] }) })),
+      hostEnv: list(from.host_env),
       deadlineS: from.health === undefined || typeof from.health === "string" ? 60 : from.health.timeout_s,
       ...(health === undefined ? {} : { health })
     }

@@ -156,13 +156,16 @@ const both = (one: Findings, other: Findings): Findings => ({
 
 /** What a service's ports and its health have to do with each other, whatever runs it. */
 const reachRules = (
-  service: Pick<Configuration["services"][number], "extra_ports" | "health" | "port" | "port_env">,
+  service: Pick<Configuration["services"][number], "extra_ports" | "health" | "port" | "port_env"> & {
+    readonly host_env?: unknown
+  },
   at: Path
 ): Findings => {
   const { problem, warning, ...findings } = collect()
   const { health, port } = service
-  if (port === undefined && service.port_env !== undefined)
-    problem([...at, "port_env"], "needs the service to have a port")
+  for (const key of ["port_env", "host_env"] as const) {
+    if (port === undefined && service[key] !== undefined) problem([...at, key], "needs the service to have a port")
+  }
   if (port === undefined && service.extra_ports.length > 0) {
     problem([...at, "extra_ports"], "needs the service to have a port of its own")
   }

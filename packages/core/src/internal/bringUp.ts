@@ -33,21 +33,32 @@ export const bringUp = Effect.fnUntraced(function* (
   const { setup } = before
   if (setup === null) return { endpointUrl: null, envFile: null } satisfies Standing
   const inherited = setup.inheritEnv.length === 0 ? {} : yield* held.phase("inherit", inherit.files(held, backend, ref))
-  const { ports, release } = yield* placePorts(held, backend, ref)
-  const row = yield* held.row
-  const kept = yield* environment.read(backend, row)
-  const set: environment.Environment = {
+  const { ports: placed, release } = yield* placePorts(held, backend, ref)
+  const kept = yield* environment.read(backend, yield* held.row)
+  const hiding = yield* secrets.variables(setup, found, kept.secrets)
+  const environmentOf = (row: Session): environment.Environment => ({
     variables: { ...inherited, ...setup.env, ...environment.generated(row) },
-    secrets: yield* secrets.variables(setup, found, kept.secrets)
-  }
+    secrets: hiding
+  })
+  const hidden = [...Object.values(hiding), ...found.map(({ value }) => Redacted.value(value))]
+  const composed =
+    setup.compose === undefined
+      ? undefined
+      : yield* held.phase(
+          "compose-files",
+          compose.prepare(
+            { held, environment: environmentOf(yield* held.row), hidden, ports: placed, release },
+            { backend, ref }
+          )
+        )
+  const ports = composed?.ports ?? placed
+  const row = yield* held.row
+  const set = environmentOf(row)
   const envFile = yield* held.phase(
     "environment",
     Effect.andThen(secrets.deliver(backend, ref, found), environment.write(backend, ref, set))
   )
-  const hidden = [...Object.values(set.secrets), ...found.map(({ value }) => Redacted.value(value))]
-  if (setup.compose !== undefined) {
-    yield* held.phase("compose", compose.up({ held, environment: set, hidden, ports, release }))
-  }
+  if (composed !== undefined) yield* held.phase("compose", compose.up({ ...composed, environment: set }))
   yield* hooks.inBox(held, backend, { ref, name: "preSpawn", environment: set })
   yield* services.start({ held, backend, ref, environment: set, hidden, ports, release }, setup.services)
   yield* hooks.inBox(held, backend, { ref, name: "postUp", environment: set })
@@ -76,7 +87,7 @@ const placePorts = Effect.fnUntraced(function* (held: Held, backend: Backend, re
     const mine = yield* services.ofBox(ref.key)
     const running = yield* services.running(backend, ref, setup)
     const composed = yield* composeView.published(yield* held.row)
-    const keeps = new Set([...running.flatMap(({ ports }) => ports.map(({ name }) => name)), ...composed])
+    const keeps = new Set([...running.flatMap(({ ports }) => ports.map(({ name }) => name)), ...composed.keys()])
     return yield* held.phase("ports", placement.place(held, { setup, mine, keeps }))
   }
   const ports = Object.fromEntries(

@@ -34,9 +34,16 @@ export const generated = (row: Session): Variables => {
     ...(row.workBranch === null ? {} : { SANDBOX_BRANCH: row.workBranch }),
     ...(row.slot === null ? {} : { SANDBOX_SLOT: String(row.slot) }),
     ...(main === undefined ? {} : withPort(Slots.numberOf(ports, main.name))),
-    ...Object.fromEntries(numbered)
+    ...Object.fromEntries(numbered),
+    ...Object.fromEntries(setup?.compose?.services.flatMap((service) => hostsOf(service, row)) ?? [])
   }
 }
+
+/** Where a compose service is reached: by its name in the network of a box, and else on this host, which its ports are of. */
+const hostsOf = ({ hostEnv, name, ports }: Setup.ComposeService, { slot }: Session) =>
+  ports.length === 0
+    ? []
+    : [Setup.hostVariable(name), ...hostEnv].map((variable) => [variable, slot === null ? name : "127.0.0.1"] as const)
 
 const withPort = (number: number | undefined): Variables => (number === undefined ? {} : { PORT: String(number) })
 

@@ -68,7 +68,7 @@ const sweep = Effect.fnUntraced(
 )
 
 /** Removes a tree, also one with directories that may not be written. */
-const remove = Effect.fnUntraced(function* (target: string) {
+export const remove = Effect.fnUntraced(function* (target: string) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.catch(fs.remove(target, { recursive: true, force: true }), () =>
     Effect.andThen(open(target), fs.remove(target, { recursive: true, force: true }))

@@ -189,8 +189,8 @@ const isFree = (name: string): boolean => Dotenv.isName(name) && !name.startsWit
 const checkVariables = Effect.fnUntraced(function* (setup: Setup.Setup) {
   const wanted = [
     ...Object.keys(setup.env).map((name) => ["env", name] as const),
-    ...(setup.compose?.services ?? []).flatMap(({ ports }) =>
-      ports.flatMap((port) => port.env.map((name) => ["compose.services", name] as const))
+    ...(setup.compose?.services ?? []).flatMap(({ hostEnv, ports }) =>
+      [...hostEnv, ...ports.flatMap((port) => port.env)].map((name) => ["compose.services", name] as const)
     ),
     ...setup.services.flatMap(({ env, passwordEnv, ports }) =>
       [

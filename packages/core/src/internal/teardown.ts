@@ -27,15 +27,15 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
   const backends = yield* Provisioners
   const row = yield* held.row
   const targets = yield* box.targets(row)
-  for (const target of targets) {
+  const remove = Effect.fnUntraced(function* (target: (typeof targets)[number]) {
     const backend = yield* backends.get(target.provider)
     yield* hooks.endLeftovers(row, target.key)
     yield* held.phase(
       "destroy",
       Effect.andThen(target.ref === null ? Effect.void : backend.detach(target.ref), backend.destroy(target))
     )
-  }
-  yield* compose.remove(row)
+  })
+  yield* compose.removeWith(row, Effect.forEach(targets, remove, { discard: true }))
   yield* tidy(row)
   const now = yield* Time.millis
   const change: Change = {

@@ -31,6 +31,14 @@ export const usable = Effect.fnUntraced(function* (session: Session) {
   })
 })
 
+/** The way out of a box that is not as its session says: `resume` starts it, or makes it again. */
+export const withWayOut = ({ id, state }: Session) =>
+  Effect.mapError((error: SandboxError.SandboxError) =>
+    error.code === "ERR_NOT_READY"
+      ? SandboxError.extend(error, { nextStep: `run \`sandbox resume ${id}\``, sessionId: id, state })
+      : error
+  )
+
 const nextStep = (session: Session, live: boolean, recover: string | undefined): string => {
   if (live) return `wait for it, or take it over with \`sandbox down ${session.id} --force\``
   if (session.state === "destroyed") return "make a new session with `sandbox up`"

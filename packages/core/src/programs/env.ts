@@ -3,7 +3,7 @@
 import { Effect } from "effect"
 import * as environment from "../internal/environment.ts"
 import * as sessions from "../internal/sessions.ts"
-import { usable } from "../internal/usable.ts"
+import { usable, withWayOut } from "../internal/usable.ts"
 import type { EnvOptions } from "../Options.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { EnvResult } from "../Results.ts"
@@ -13,7 +13,7 @@ export const env = Effect.fn("env")(function* (options: EnvOptions) {
   const session = yield* sessions.find(options.session)
   yield* usable(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
-  const { secrets, variables } = yield* environment.read(backend, session)
+  const { secrets, variables } = yield* withWayOut(session)(environment.read(backend, session))
   const shown = options.showSecrets === true ? { ...variables, ...secrets } : without(variables, secrets)
   const result: EnvResult = {
     sessionId: session.id,

@@ -4,7 +4,7 @@ import { Ids } from "../Ids.ts"
 import * as environment from "../internal/environment.ts"
 import * as sessions from "../internal/sessions.ts"
 import * as supervisor from "../internal/supervisor.ts"
-import { usable } from "../internal/usable.ts"
+import { usable, withWayOut } from "../internal/usable.ts"
 import type { ExecRequest } from "../Provisioner.ts"
 import { Provisioners } from "../Provisioners.ts"
 import type { DetachedResult } from "../Results.ts"
@@ -24,7 +24,7 @@ export interface ExecOptions extends ExecRequest {
 export const exec = Effect.fn("exec")(function* (options: ExecOptions) {
   const { env, session: reference, ...request } = options
   const { backend, variables, session } = yield* prepare(reference, options.argv)
-  return yield* backend.exec(session.instance!, { ...request, env: { ...variables, ...env } })
+  return yield* backend.exec(session.instance!, { ...request, env: { ...variables, ...env } }).pipe(withWayOut(session))
 })
 
 /**
@@ -51,12 +51,16 @@ const prepare = Effect.fnUntraced(function* (reference: string, argv: ReadonlyAr
   if (argv.length === 0 || argv[0] === "") {
     return yield* SandboxError.make("ERR_INVALID_ARGUMENT", {
       message: "no command was given",
-      nextStep: `put it behind two dashes: sandbox exec ${reference} -- git status`,
+      nextStep: `put it behind two dashes: sandbox exec ${reference} -- ls`,
       details: { field: "argv" }
     })
   }
   const session = yield* sessions.find(reference)
   yield* usable(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
-  return { session, backend, variables: environment.all(yield* environment.read(backend, session)) }
+  return {
+    session,
+    backend,
+    variables: environment.all(yield* withWayOut(session)(environment.read(backend, session)))
+  }
 })

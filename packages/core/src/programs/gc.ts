@@ -59,8 +59,9 @@ const findings = Effect.fnUntraced(function* (options: GcOptions, unreadable: Ar
   if (isWanted(options, "recover")) all.push(...(yield* deadOperations(sessions, options)), ...lost)
   if (isWanted(options, "orphans")) {
     const named = options.only?.includes("orphans") === true
-    all.push(...leftovers, ...(yield* inventory.strayBoxes(inventories, options, named)))
+    // what stands in the network of a box keeps the box from going
     all.push(...(yield* composed.leftovers(options, named)))
+    all.push(...leftovers, ...(yield* inventory.strayBoxes(inventories, options, named)))
   }
   if (isWanted(options, "retention")) {
     const gone = new Set(lost.flatMap(({ action, session }) => (action === "recover" ? [session!.id] : [])))

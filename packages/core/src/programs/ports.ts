@@ -18,24 +18,29 @@ export const ports = Effect.fn("ports")(function* (options: PortsOptions) {
   const { instance: ref } = session
   const services = [...(session.setup?.services ?? []), ...(session.setup?.compose?.services ?? [])]
   const declared = services.flatMap(({ name, ports }) => ports.map((port) => ({ service: name, port })))
+  const composed = new Set(session.setup?.compose?.services.flatMap(({ ports }) => ports.map(({ name }) => name)))
   const given = new Map(Object.entries(session.ports ?? {}))
   const backend = ref === null || given.size === 0 ? undefined : yield* (yield* Provisioners).get(session.provider)
   const seen =
     backend?.hostPorts === true ? yield* (yield* Ports).listeners([...given.values()]) : new Map<number, Listener>()
 
   const isOurs = yield* ofBox(ref?.key ?? "")
-  const containers = new Set(yield* published(session))
+  const containers = yield* published(session)
 
   const view = Effect.fnUntraced(function* (service: string, name: string, port: number) {
     const listener = seen.get(port)
     // the engine listens for a container
-    const ours = listener !== undefined && (containers.has(name) || (yield* isOurs(listener.pid)))
+    const ours = containers.has(name) || (listener !== undefined && (yield* isOurs(listener.pid)))
     const shown: PortView = {
       name,
       service,
       port,
-      url: ref === null || backend === undefined ? null : yield* url(backend, ref, port),
-      whose: listener === undefined ? null : ours ? "session" : "other",
+      url: composed.has(name)
+        ? address(containers.get(name))
+        : ref === null || backend === undefined
+          ? null
+          : yield* url(backend, ref, port),
+      whose: ours ? "session" : listener === undefined ? null : "other",
       pid: listener?.pid ?? null,
       command: listener?.command ?? null
     }
@@ -55,6 +60,9 @@ export const ports = Effect.fn("ports")(function* (options: PortsOptions) {
   }
   return result
 })
+
+/** Of what the engine listens for a container. */
+const address = (number: number | undefined) => (number === undefined ? null : `http://127.0.0.1:${number}`)
 
 /** A provider that has no answer now hides nothing that the ledger knows. */
 const url = (backend: Backend, ref: InstanceRef, port: number) =>

@@ -23,16 +23,10 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const { checkpoints } = yield* (yield* Ledger).history(session.id)
   const view = yield* View.session(session)
   const up = session.state === "ready" || session.state === "completed"
-  const seen =
-    options.live === true
-      ? yield* observed(session, up)
-      : { health: view.health, services: serviceViews.recorded(session), signal: undefined, warnings: [] }
-  const down = seen.services.filter(({ healthy, managed }) => managed && healthy === false).map(({ name }) => name)
+  const seen = options.live === true ? yield* observed(session, up) : { ...nothing(session), health: view.health }
   const result: StatusResult = {
     ...view,
-    recovery:
-      view.recovery ??
-      (seen.signal !== undefined ? done(session, seen.signal) : down.length > 0 ? repair(session, down) : null),
+    recovery: view.recovery ?? (up ? wayOn(session, seen) : null),
     health: seen.health,
     healthy: up && seen.health?.status === "healthy",
     services: seen.services,
@@ -42,17 +36,19 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   return result
 })
 
-const repair = ({ id }: Session, down: ReadonlyArray<string>): Recovery => ({
-  command: `sandbox resume ${id}`,
-  reason: `${down.join(", ")} ${down.length === 1 ? "does" : "do"} not work`
-})
-
-const done = ({ id }: Session, signal: string): Recovery => ({
-  command: `sandbox complete ${id}`,
-  reason: `${signal}: its work is done`
-})
+/** What to do with a session that is up by the ledger, and was seen otherwise. */
+const wayOn = ({ id }: Session, { looked, services, signal }: Seen): Recovery | null => {
+  const resume = (reason: string): Recovery => ({ command: `sandbox resume ${id}`, reason })
+  if (looked === "stopped") return resume("its box has halted: this starts it again")
+  if (looked === "gone") return resume("its box is gone: this brings it back from what was saved")
+  if (signal !== undefined) return { command: `sandbox complete ${id}`, reason: `${signal}: its work is done` }
+  const down = services.filter(({ healthy, managed }) => managed && healthy === false).map(({ name }) => name)
+  return down.length === 0 ? null : resume(`${down.join(", ")} ${down.length === 1 ? "does" : "do"} not work`)
+}
 
 interface Seen {
+  /** What its provider says of the box; none where nobody was asked. */
+  readonly looked: Observation["_tag"] | undefined
   readonly health: HealthView | null
   readonly services: ReadonlyArray<ServiceView>
   /** What says that the work of the session is done. */
@@ -60,10 +56,18 @@ interface Seen {
   readonly warnings: ReadonlyArray<string>
 }
 
+/** From the ledger alone. */
+const nothing = (session: Session): Seen => ({
+  looked: undefined,
+  health: null,
+  services: serviceViews.recorded(session),
+  signal: undefined,
+  warnings: []
+})
+
 const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
   const { instance: ref } = session
-  const nothing: Seen = { health: null, services: serviceViews.recorded(session), signal: undefined, warnings: [] }
-  if (ref === null) return nothing
+  if (ref === null) return nothing(session)
   const provisioners = yield* Provisioners
   const looked = yield* provisioners.get(session.provider).pipe(
     Effect.flatMap((backend) => backend.inspect(ref)),
@@ -74,10 +78,11 @@ const observed = Effect.fnUntraced(function* (session: Session, up: boolean) {
       ? yield* Effect.result(
           Effect.flatMap(provisioners.get(session.provider), (backend) => shown(backend, ref, session))
         )
-      : Result.succeed<Pick<Seen, "services" | "signal">>(nothing)
-  const { services, signal } = Result.getOrElse(asked, () => nothing)
+      : Result.succeed<Pick<Seen, "services" | "signal">>(nothing(session))
+  const { services, signal } = Result.getOrElse(asked, () => nothing(session))
   const works = services.every(({ healthy, managed }) => !managed || healthy !== false)
   const seen: Seen = {
+    looked: looked._tag,
     health: {
       status: looked._tag === "running" && !works ? "degraded" : meaning[looked._tag],
       observedAt: View.iso(yield* Time.millis)

@@ -72,5 +72,16 @@ export const remove = Effect.fnUntraced(function* (row: Session) {
   yield* record.forget(row.id)
 })
 
+/**
+ * Removes them, and then the boxes that they stand beside: they keep the network of a box from going. A box goes even where
+ * they do not; that is the failure then.
+ */
+export const removeWith = Effect.fnUntraced(function* <A, E, R>(row: Session, boxes: Effect.Effect<A, E, R>) {
+  const services = yield* Effect.exit(remove(row))
+  const removed = yield* boxes
+  yield* services
+  return removed
+})
+
 /** The engine cannot be asked, and so nothing is known. */
 const isSilence = SandboxError.hasCode("ERR_PROVIDER_UNAVAILABLE", "ERR_TIMEOUT", "ERR_UNSUPPORTED")

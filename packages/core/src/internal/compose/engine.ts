@@ -22,6 +22,9 @@ export const labelsOf = ({ ledger, project, session }: Project, owner: string): 
   [composeLabel]: project
 })
 
+/** By port in the container, such as `80/tcp`. */
+const Bindings = Schema.Record(Schema.String, Schema.NullOr(Schema.Array(Schema.Struct({ HostPort: Schema.String }))))
+
 const Inspected = Schema.fromJsonString(
   Schema.Array(
     Schema.Struct({
@@ -30,14 +33,14 @@ const Inspected = Schema.fromJsonString(
       State: Schema.Struct({
         Status: Schema.String,
         ExitCode: Schema.Int,
+        StartedAt: Schema.String,
         Health: Schema.optionalKey(Schema.NullOr(Schema.Struct({ Status: Schema.String })))
       }),
       Config: Schema.Struct({ Labels: Schema.NullOr(Schema.Record(Schema.String, Schema.String)) }),
-      HostConfig: Schema.Struct({
-        PortBindings: Schema.optionalKey(
-          Schema.NullOr(
-            Schema.Record(Schema.String, Schema.NullOr(Schema.Array(Schema.Struct({ HostPort: Schema.String }))))
-          )
+      NetworkSettings: Schema.Struct({
+        Ports: Schema.optionalKey(Schema.NullOr(Bindings)),
+        Networks: Schema.optionalKey(
+          Schema.NullOr(Schema.Record(Schema.String, Schema.Struct({ NetworkID: Schema.String })))
         )
       })
     })
@@ -50,10 +53,20 @@ export interface Container {
   /** As the engine calls it: `running`, `exited`, `restarting`, … */
   readonly status: string
   readonly exitCode: number
+  /** When it was last started, in the engine's words. */
+  readonly startedAt: string
+  /** The ids of the networks that it is made for. */
+  readonly networks: ReadonlyArray<string>
   /** By its own healthcheck; none where it has none. */
   readonly health: string | undefined
-  /** The ports of this host that are its own while it runs. */
-  readonly ports: ReadonlyArray<number>
+  /** The ports of this host that lead to it now. */
+  readonly published: ReadonlyArray<Published>
+}
+
+/** A port in a container, and the port of this host that leads to it. */
+export interface Published {
+  readonly target: number
+  readonly number: number
 }
 
 const filters = ({ ledger, project }: Pick<Project, "ledger" | "project">) => [
@@ -97,17 +110,29 @@ export const containers = Effect.fnUntraced(function* (project: Project) {
   const found = yield* Effect.mapError(Schema.decodeEffect(Inspected)(stdout), () =>
     silent("it describes no containers")
   )
-  return found.map(({ Config, HostConfig, Id, State }): Container => {
-    const bindings = Object.values(HostConfig.PortBindings ?? {}).flatMap((all) => all ?? [])
+  return found.map(({ Config, Id, NetworkSettings, State }): Container => {
+    const bindings = Object.entries(NetworkSettings.Ports ?? {})
     return {
       id: Id,
       service: Config.Labels?.["com.docker.compose.service"] ?? "",
       status: State.Status,
       exitCode: State.ExitCode,
+      startedAt: State.StartedAt,
+      networks: Object.values(NetworkSettings.Networks ?? {}).map(({ NetworkID }) => NetworkID),
       health: State.Health?.Status,
-      ports: bindings.map(({ HostPort }) => Number(HostPort))
+      published: bindings.flatMap(([port, all]) =>
+        (all ?? []).map(({ HostPort }) => ({ target: Number.parseInt(port, 10), number: Number(HostPort) }))
+      )
     }
   })
+})
+
+/** Whether a network of theirs was removed while they were halted: the engine takes it for unused, and they cannot start. */
+export const areCutOff = Effect.fnUntraced(function* (project: Project, all: ReadonlyArray<Container>) {
+  const needed = all.filter((container) => !isActive(container)).flatMap(({ networks }) => networks)
+  if (needed.length === 0) return false
+  const there = new Set(words(yield* asked(kinds.network.list, project.session)))
+  return needed.some((id) => id !== "" && !there.has(id))
 })
 
 /** Whether the container does what it is there for: one that had one thing to do and has done it, too. */

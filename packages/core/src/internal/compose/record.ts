@@ -2,6 +2,7 @@
 import { Effect, FileSystem, Option, Path, Schema } from "effect"
 import { Directories } from "../../Host.ts"
 import * as SandboxError from "../../SandboxError.ts"
+import { remove } from "../placing.ts"
 
 /** Where containers of a session may be. */
 const Record = Schema.Struct({
@@ -75,6 +76,25 @@ export const write = Effect.fnUntraced(function* (session: string, name: string,
 export const begin = (session: string, engine: string) =>
   write(session, "engine.json", encode({ version: 1, project: projectOf(session), engine }))
 
+/**
+ * Keeps a copy of a checkout that only its box can see, and answers where it is: what the services mount and are built from.
+ * One that was kept before is replaced.
+ */
+export const keep = Effect.fnUntraced(function* (session: string, directory: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folder = yield* folderOf(session)
+  const [kept, old] = [path.join(folder, "checkout"), path.join(folder, "checkout.old")]
+  yield* Effect.gen(function* () {
+    yield* fs.makeDirectory(folder, { recursive: true, mode: 0o700 })
+    yield* remove(old)
+    if (yield* fs.exists(kept)) yield* fs.rename(kept, old)
+    yield* fs.rename(directory, kept)
+    yield* remove(old)
+  }).pipe(Effect.mapError((error) => unusable(kept, error.message)))
+  return kept
+})
+
 /** The document that was last brought up; none where there is none that can be read. */
 export const document = Effect.fnUntraced(function* (session: string) {
   const fs = yield* FileSystem.FileSystem
@@ -87,9 +107,6 @@ const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unkno
 
 /** Nothing is left that it could speak of. */
 export const forget = Effect.fnUntraced(function* (session: string) {
-  const fs = yield* FileSystem.FileSystem
   const folder = yield* folderOf(session)
-  yield* Effect.mapError(fs.remove(folder, { recursive: true, force: true }), (error) =>
-    unusable(folder, error.message)
-  )
+  yield* Effect.mapError(remove(folder), (error) => unusable(folder, error.message))
 })

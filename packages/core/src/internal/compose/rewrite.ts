@@ -4,6 +4,7 @@
  * Two sessions that come from one file share no name, no port, no volume and no network; everything that the engine makes of
  * it carries the session's labels from its first moment.
  */
+import { isMap } from "../../Configuration/keys.ts"
 import {
   type Entries,
   isExternal,
@@ -25,8 +26,8 @@ import {
 export interface Published {
   /** As the session calls it. */
   readonly name: string
-  /** On 127.0.0.1 of this host. */
-  readonly number: number
+  /** On 127.0.0.1 of this host; one that the engine chooses, when absent. */
+  readonly number?: number | undefined
   /** In the container; the one that the file names, when absent. */
   readonly target?: number | undefined
 }
@@ -47,17 +48,20 @@ export interface Rewritten {
   readonly warnings: ReadonlyArray<Remark>
   /** What of this host the services get to see: whoever calls decides whether they may. */
   readonly mounts: ReadonlyArray<Mount>
+  /** What listens in the container, by the names of ports. */
+  readonly targets: Readonly<Record<string, number>>
 }
 
 interface Remarks {
   readonly problems: Array<Remark>
   readonly warnings: Array<Remark>
   readonly mounts: Array<Mount>
+  readonly targets: Record<string, number>
 }
 
 export const rewrite = (resolved: unknown, wanted: Wanted): Rewritten => {
   const top = mapOf(resolved)
-  const remarks: Remarks = { problems: [], warnings: [], mounts: [] }
+  const remarks: Remarks = { problems: [], warnings: [], mounts: [], targets: {} }
   const all = mapOf(top["services"])
   const kept = chosen(all, wanted, remarks)
   const images = builtImages(all, wanted)
@@ -113,7 +117,7 @@ const service = (
 ): Entries => {
   const { images, remarks, wanted } = context
   const at = `services.${name}`
-  const { build, container_name, image, labels, network_mode, networks, restart, volumes } = from
+  const { build, image, labels, network_mode, restart, volumes } = from
   const mode = String(network_mode ?? "")
   if (mode === "host" || mode.startsWith("container:")) {
     remarks.problems.push({ field: `${at}.network_mode`, message: `${mode} would leave the session's own network` })
@@ -130,6 +134,13 @@ const service = (
     const { readOnly, source } = mountOf(entry)
     if (source !== undefined && isPath(source)) remarks.mounts.push({ field: `${at}.volumes`, path: source, readOnly })
   }
+  const shown = listOf(volumes).map((entry) => (wanted.network === undefined ? entry : onlyRead(entry)))
+  if (shown.some((entry, index) => entry !== listOf(volumes)[index])) {
+    remarks.warnings.push({
+      field: `${at}.volumes`,
+      message: "shows it files of the checkout, which it can only read: beside a box they are a copy, made by `up`"
+    })
+  }
   const ports = published(name, from, context)
   const own = image === undefined ? undefined : images.get(String(image))
   const named = build === undefined || build === null ? (own ?? image) : images.get(String(image ?? name))
@@ -137,7 +148,7 @@ const service = (
     ...without(
       from,
       ...["build", "container_name", "develop", "env_file", "extends", "image", "labels", "networks", "ports"],
-      ...["profiles", "restart"]
+      ...["profiles", "restart", "volumes"]
     ),
     ...(named === undefined ? {} : { image: named }),
     ...(build === undefined || build === null ? {} : { build: building(at, build, context) }),
@@ -145,9 +156,8 @@ const service = (
     // what was halted on purpose must not come back with the engine
     ...(restart === undefined ? {} : { restart: restart === "always" ? "unless-stopped" : restart }),
     ...(ports.length === 0 ? {} : { ports }),
-    ...(network_mode === undefined || network_mode === null
-      ? { networks: joined(networks, container_name === undefined ? undefined : String(container_name), at, remarks) }
-      : {})
+    ...(shown.length === 0 ? {} : { volumes: shown }),
+    ...(network_mode === undefined || network_mode === null ? { networks: joined(name, from, context) } : {})
   }
 }
 
@@ -160,7 +170,10 @@ const published = (
   const ports = wanted.services.find((one) => one.name === name)?.ports ?? []
   const targets = targetsOf(from)
   const found = ports.flatMap(({ name: port, number, target = targets.length === 1 ? targets[0] : undefined }) => {
-    if (target !== undefined) return [{ number, target }]
+    if (target !== undefined) {
+      remarks.targets[port] = target
+      return [{ number, target }]
+    }
     const which = targets.length === 0 ? "no port" : `several ports (${targets.join(", ")})`
     const message = `names ${which}, and what ${port} is must be said: set target in compose.services`
     remarks.problems.push({ field: `services.${name}.ports`, message })
@@ -171,14 +184,33 @@ const published = (
     const message = `${left.join(", ")} is not published: declare a port for ${name} in compose.services`
     remarks.warnings.push({ field: `services.${name}.ports`, message })
   }
-  return wanted.network === undefined ? found.map(({ number, target }) => `127.0.0.1:${number}:${target}`) : []
+  return found.map(({ number, target }) => `127.0.0.1:${number ?? ""}:${target}`)
 }
 
-/** The networks of a service, in which it still answers to the name that its container had. */
-const joined = (networks: unknown, alias: string | undefined, at: string, { warnings }: Remarks): Entries => {
+/** A mount of the host's files that may not be written through. */
+const onlyRead = (entry: unknown): unknown => {
+  const { readOnly, source } = mountOf(entry)
+  if (readOnly || source === undefined || !isPath(source)) return entry
+  if (isMap(entry)) return { ...entry, read_only: true }
+  const [from, to, mode = ""] = String(entry).split(":")
+  return [from, to, [...mode.split(",").filter((word) => word !== "" && word !== "rw"), "ro"].join(",")].join(":")
+}
+
+/**
+ * The networks of a service, in which it still answers to the name that its container had. A service that is meant for the
+ * box is in the box's network too.
+ */
+const joined = (
+  service: string,
+  { container_name, networks }: Entries,
+  { remarks: { warnings }, wanted }: { readonly wanted: Wanted; readonly remarks: Remarks }
+): Entries => {
+  const at = `services.${service}`
+  const isForBox = wanted.services.length === 0 || wanted.services.some(({ name }) => name === service)
   const names = namesOf(networks)
+  const needed = names.length === 0 || (wanted.network !== undefined && isForBox) ? ["default"] : []
   return Object.fromEntries(
-    (names.length === 0 ? ["default"] : names).map((name) => {
+    [...new Set([...names, ...needed])].map((name) => {
       const said = mapOf(mapOf(networks)[name])
       const fixed = ["ipv4_address", "ipv6_address", "link_local_ips", "mac_address"]
       const dropped = fixed.filter((key) => said[key] !== undefined)
@@ -188,7 +220,7 @@ const joined = (networks: unknown, alias: string | undefined, at: string, { warn
           message: `${dropped.join(", ")} is left out: sessions would meet`
         })
       }
-      const aliases = [...listOf(said["aliases"]), ...(alias === undefined ? [] : [alias])]
+      const aliases = [...listOf(said["aliases"]), ...(container_name === undefined ? [] : [String(container_name)])]
       return [name, { ...without(said, ...fixed, "aliases"), ...(aliases.length === 0 ? {} : { aliases }) }]
     })
   )
@@ -283,7 +315,11 @@ const volume =
       return from
     }
     const { device } = mapOf(from["driver_opts"])
-    if (device !== undefined && isPath(String(device))) {
+    if (wanted.network !== undefined && device !== undefined && isPath(String(device))) {
+      const message =
+        "is a directory of this host, where a box's checkout is only a copy: let the engine keep the volume"
+      remarks.problems.push({ field: `${at}.driver_opts`, message })
+    } else if (device !== undefined && isPath(String(device))) {
       remarks.mounts.push({ field: `${at}.driver_opts`, path: String(device), readOnly: false })
     } else if (device !== undefined) {
       remarks.warnings.push({ field: `${at}.driver_opts`, message: "has a device: every session has the same" })

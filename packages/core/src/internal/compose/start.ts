@@ -6,18 +6,19 @@ import { Ports } from "../../Ports.ts"
 import * as Progress from "../../Progress.ts"
 import type { Backend } from "../../Provisioners.ts"
 import * as SandboxError from "../../SandboxError.ts"
-import type { Session } from "../../Session.ts"
+import type { InstanceRef, Session } from "../../Session.ts"
 import type * as Setup from "../../Setup.ts"
 import * as Slots from "../../Slots.ts"
 import { all, type Environment } from "../environment.ts"
 import { argv } from "../hooks.ts"
 import * as placement from "../placement.ts"
 import { redact } from "../secrets.ts"
-import { mapOf } from "./document.ts"
+import { type Entries, mapOf } from "./document.ts"
 import * as end from "./end.ts"
 import * as engine from "./engine.ts"
 import * as record from "./record.ts"
 import { render } from "./render.ts"
+import * as site from "./site.ts"
 import * as tool from "./tool.ts"
 
 /** How often a service is asked whether it works. */
@@ -39,67 +40,80 @@ export interface Place {
   readonly ports: Readonly<Record<string, number>>
   /** Lets go of ports that were kept free. */
   readonly release: (names: ReadonlyArray<string>) => Effect.Effect<void>
-  /** The network of a box that is to see the services by their names; without one their ports are published on this host. */
-  readonly network?: string | undefined
 }
 
-/** What is refused before anything is made: no command, no engine, no checkout on this host. */
+/** What is refused before anything is made: no command, no engine, a box that nothing can stand beside. */
 export const check = Effect.fnUntraced(function* (
   setup: Setup.Setup,
   backend: Pick<Backend, "capabilities" | "hostPorts" | "name">
 ) {
   if (setup.compose === undefined) return
-  if (!backend.hostPorts || !backend.capabilities.includes("workspace")) return yield* notBeside(backend.name)
+  yield* site.check(backend)
   yield* tool.engine("check")
   yield* tool.find("check")
 })
 
-const notBeside = (provider: string) =>
-  SandboxError.make("ERR_UNSUPPORTED", {
-    message: `compose services cannot stand beside a box of provider ${provider}`,
-    nextStep: "use a provider whose commands run on this host, or leave `compose` out",
-    details: { provider, capability: "compose", field: "compose" }
-  })
+/** What is to be brought up: rendered, and nothing of it made. */
+export interface Prepared extends Place, site.Site {
+  readonly command: tool.Compose
+  readonly document: Entries
+  /** The ports of this host that were chosen for services, by name. */
+  readonly chosen: Readonly<Record<string, number>>
+}
 
 /**
- * Brings every service up that is not. The user's files are only read: what runs is a document of our own, kept in the
- * session's directory on this host. On rollback a new session's services are removed, and those of an older one halted.
+ * Renders the session's compose files. The user's files are only read. Beside a box the ports of its services are those that
+ * they listen on in their containers: as such they are recorded.
  */
-export const up = Effect.fnUntraced(function* (place: Place) {
-  const { environment, held, hidden, network, ports, release } = place
+export const prepare = Effect.fnUntraced(function* (
+  place: Place,
+  { backend, ref }: { readonly backend: Backend; readonly ref: InstanceRef }
+) {
+  const { environment, held, hidden, ports } = place
   const row = yield* held.row
-  const { compose } = row.setup!
-  if (compose === undefined) return
-  const { workspacePath: checkout } = row
-  if (checkout === null) return yield* notBeside(row.provider)
+  const setup = row.setup!
+  const compose = setup.compose!
   yield* tool.endLeftovers(row.id)
-  const here = yield* end.here(row.id)
+  yield* end.here(row.id)
   const command = yield* tool.find(row.id)
-  const project = yield* projectOf(row)
-  const rendered = yield* render({
-    row,
-    compose,
-    checkout,
-    command,
+  const found = yield* site.find(held, backend, ref)
+  const chosen = found.network === undefined ? ports : setup.fixedPorts
+  const { document, targets, warnings } = yield* render({
+    ...{ row, compose, command, hidden },
+    checkout: found.checkout,
     variables: all(environment),
-    hidden,
     wanted: {
-      network,
-      labels: engine.labelsOf(project, row.owner),
+      network: found.network,
+      labels: engine.labelsOf(yield* projectOf(row), row.owner),
       services: compose.services.map(({ name, ports: own }) => ({
         name,
-        ports: own.flatMap((port) => {
-          const number = Slots.numberOf(ports, port.name)
-          return number === undefined ? [] : [{ name: port.name, number, target: port.target }]
-        })
+        ports: own.map((port) => ({ name: port.name, number: Slots.numberOf(chosen, port.name), target: port.target }))
       }))
     }
   })
-  for (const { field, message } of rendered.warnings) yield* held.warn(`compose: ${field} ${message}`)
+  for (const { field, message } of warnings) yield* held.warn(`compose: ${field} ${message}`)
+  const prepared: Prepared = { ...place, ...found, chosen, command, document }
+  if (found.network === undefined) return prepared
+  const listening = { ...ports, ...targets }
+  yield* held.commit({ set: { ports: listening } })
+  return { ...prepared, ports: listening }
+})
+
+/**
+ * Brings every service up that is not: what runs is a document of our own, kept in the session's directory on this host. On
+ * rollback a new session's services are removed, and those of an older one halted.
+ */
+export const up = Effect.fnUntraced(function* (place: Prepared) {
+  const { checkout, command, document, held, hidden, release } = place
+  const row = yield* held.row
+  const compose = row.setup!.compose!
+  const here = yield* end.here(row.id)
+  const project = yield* projectOf(row)
   yield* record.begin(row.id, here)
-  const file = yield* record.write(row.id, "compose.json", JSON.stringify(rendered.document))
+  const file = yield* record.write(row.id, "compose.json", JSON.stringify(document))
   const nothing = yield* record.write(row.id, "empty.env", "")
-  yield* undo(held, project)
+  const before = yield* engine.containers(project)
+  yield* undo(held, project, before)
   yield* release(compose.services.flatMap((service) => service.ports.map(({ name }) => name)))
   const made = yield* tool.run(
     [
@@ -107,7 +121,8 @@ export const up = Effect.fnUntraced(function* (place: Place) {
       ...["--ansi", "never", "--project-name", project.project, "--project-directory", checkout],
       // what it says is complete: no file of the checkout is to add to it
       ...["--file", file, "--env-file", nothing],
-      ...["up", "--detach", "--remove-orphans"]
+      ...["up", "--detach", "--remove-orphans"],
+      ...((yield* engine.areCutOff(project, before)) ? ["--force-recreate"] : [])
     ],
     {
       session: row.id,
@@ -122,8 +137,8 @@ export const up = Effect.fnUntraced(function* (place: Place) {
         })
     }
   )
-  if (made?.code !== 0) return yield* notMade(place, project, { compose, output: made?.output ?? "" })
-  for (const name of Object.keys(mapOf(rendered.document["services"]))) {
+  if (made?.code !== 0) return yield* notMade(place, project, { compose, before, output: made?.output ?? "" })
+  for (const name of Object.keys(mapOf(document["services"]))) {
     const declared = compose.services.find((service) => service.name === name)
     yield* held.phase(`service.${name}`, works(place, project, { name, declared }))
   }
@@ -136,10 +151,14 @@ export const projectOf = Effect.fnUntraced(function* (row: Pick<Session, "id">) 
 })
 
 /** Registered before anything is made, and judged by what ran before. */
-const undo = Effect.fnUntraced(function* (held: Held, project: engine.Project) {
+const undo = Effect.fnUntraced(function* (
+  held: Held,
+  project: engine.Project,
+  before: ReadonlyArray<engine.Container>
+) {
   const row = yield* held.row
   const isNew = row.readyAt === null
-  const ran = (yield* engine.containers(project)).some(({ status }) => status === "running")
+  const ran = before.some(({ status }) => status === "running")
   if (!isNew && ran) return
   const run = isNew ? end.remove(row) : end.halt(row)
   const context = yield* Effect.context<Effect.Services<typeof run>>()
@@ -171,7 +190,7 @@ const works = Effect.fnUntraced(function* (place: Place, project: engine.Project
       })
     }
     const settled = now - begun >= Duration.toMillis(settling)
-    if (yield* isWorking(own, { declared, ports: place.ports, settled, session: project.session })) return
+    if (yield* isWorking(own, { declared, row: yield* place.held.row, settled })) return
     if (now - begun >= seconds * 1000) {
       return yield* failed(place, project, { name, how: `does not work after ${seconds} s`, code: null })
     }
@@ -184,13 +203,12 @@ export const isWorking = Effect.fnUntraced(function* (
   own: ReadonlyArray<engine.Container>,
   options: {
     readonly declared: Setup.ComposeService | undefined
-    readonly ports: Readonly<Record<string, number>>
+    readonly row: Session
     /** Whether it had time enough to fail. */
     readonly settled: boolean
-    readonly session: string
   }
 ) {
-  const { declared, ports, session, settled } = options
+  const { declared, row, settled } = options
   const health = declared?.health
   if (own.length === 0 || !own.every(engine.isUp)) return false
   const isDone = own.every(({ status }) => status === "exited")
@@ -198,7 +216,7 @@ export const isWorking = Effect.fnUntraced(function* (
   if (own.some(({ health }) => health !== undefined && health !== "healthy")) return false
   if (health === undefined) return settled || own.every(({ health }) => health === "healthy")
   const [port] = declared!.ports
-  const number = port === undefined ? undefined : Slots.numberOf(ports, port.name)
+  const number = port === undefined ? undefined : onHost(row, own, port.name)
   switch (health.kind) {
     case "tcp":
       return number !== undefined && (yield* (yield* Ports).accepts(number, lasting))
@@ -209,13 +227,23 @@ export const isWorking = Effect.fnUntraced(function* (
     }
     case "command": {
       const [first] = own
-      const asked = tool.docker(["exec", "--", first!.id, ...argv(health.command)], { session })
+      const asked = tool.docker(["exec", "--", first!.id, ...argv(health.command)], { session: row.id })
       // a check that hangs is a check that fails
       const outcome = yield* Effect.timeoutOption(asked, Duration.seconds(Math.min(10, declared!.deadlineS)))
       return Option.isSome(outcome) && outcome.value.code === 0
     }
   }
 })
+
+/**
+ * The port of this host that leads to what a port's name means. A session whose box shares this host's ports has a slot, and
+ * the port was chosen for it; of others the containers tell.
+ */
+export const onHost = (row: Session, own: ReadonlyArray<engine.Container>, name: string): number | undefined => {
+  const number = Slots.numberOf(row.ports ?? {}, name)
+  if (row.slot !== null) return number
+  return own.flatMap(({ published }) => published).find(({ target }) => target === number)?.number
+}
 
 /** The failure of a service, with the last that it wrote. */
 const failed = Effect.fnUntraced(function* (
@@ -239,22 +267,32 @@ const failed = Effect.fnUntraced(function* (
 
 /** The failure of the tool: a port that somebody else took in the last moment, a service that ended, or what it says itself. */
 const notMade = Effect.fnUntraced(function* (
-  place: Place,
+  place: Prepared,
   project: engine.Project,
-  { compose, output }: { readonly compose: Setup.Compose; readonly output: string }
+  {
+    before,
+    compose,
+    output
+  }: {
+    readonly compose: Setup.Compose
+    readonly before: ReadonlyArray<engine.Container>
+    readonly output: string
+  }
 ) {
   const clean = redact(output, place.hidden)
   if (/already allocated|already in use/i.test(output)) {
     for (const { name: service, ports } of compose.services) {
       for (const { name } of ports) {
-        const number = Slots.numberOf(place.ports, name)
+        const number = Slots.numberOf(place.chosen, name)
         if (number === undefined || !new RegExp(`:${number}\\b`).test(output)) continue
         const lost = yield* placement.conflict(yield* Ports, { name, number }, () => Effect.succeed(false))
         return yield* SandboxError.extend(lost ?? taken(name, number), { details: { ...lost?.details, name, service } })
       }
     }
   }
-  const ended = (yield* engine.containers(project)).find(
+  const earlier = new Set(before.map(({ id, startedAt }) => `${id} ${startedAt}`))
+  const tried = (yield* engine.containers(project)).filter(({ id, startedAt }) => !earlier.has(`${id} ${startedAt}`))
+  const ended = tried.find(
     (container) => container.health === "unhealthy" || (container.status === "exited" && container.exitCode !== 0)
   )
   if (ended !== undefined) {

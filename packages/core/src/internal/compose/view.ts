@@ -9,7 +9,7 @@ import type { LogChunk } from "../logFrames.ts"
 import { mapOf } from "./document.ts"
 import * as engine from "./engine.ts"
 import * as record from "./record.ts"
-import { isWorking, projectOf } from "./start.ts"
+import { isWorking, onHost, projectOf } from "./start.ts"
 import * as tool from "./tool.ts"
 
 /** The containers of a session; none where nothing was ever begun for it. */
@@ -30,14 +30,17 @@ export const allUp = Effect.fnUntraced(function* (row: Session) {
   return names.length > 0 && names.every(isUp)
 })
 
-/** The names of ports that a container of the session has now. */
+/** The ports of this host that lead to containers of the session now, by the names of ports. */
 export const published = Effect.fnUntraced(function* (row: Session) {
-  const taken = new Set((yield* containers(row)).flatMap(({ ports, status }) => (status === "running" ? ports : [])))
-  const declared = row.setup?.compose?.services.flatMap(({ ports }) => ports) ?? []
-  return declared.flatMap(({ name }) => {
-    const number = Slots.numberOf(row.ports ?? {}, name)
-    return number !== undefined && taken.has(number) ? [name] : []
+  const running = (yield* containers(row)).filter(({ status }) => status === "running")
+  const taken = new Set(running.flatMap((container) => container.published.map(({ number }) => number)))
+  const found = (row.setup?.compose?.services ?? []).flatMap((service) => {
+    const own = running.filter((container) => container.service === service.name)
+    return service.ports.map(({ name }) => [name, onHost(row, own, name)] as const)
   })
+  return new Map(
+    found.flatMap(([name, number]) => (number === undefined || !taken.has(number) ? [] : [[name, number]]))
+  )
 })
 
 const view = (row: Session, name: string): ServiceView => {
@@ -81,7 +84,7 @@ export const seen = Effect.fnUntraced(function* (row: Session) {
       const shown: ServiceView = {
         ...view(row, name),
         exitCode: ended?.exitCode ?? null,
-        healthy: yield* isWorking(own, { declared, ports: row.ports ?? {}, settled: true, session: row.id })
+        healthy: yield* isWorking(own, { declared, row, settled: true })
       }
       return shown
     }),

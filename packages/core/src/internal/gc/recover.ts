@@ -13,6 +13,7 @@ import * as SandboxError from "../../SandboxError.ts"
 import type { Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
+import * as compose from "../compose/end.ts"
 import { recorded } from "../failures.ts"
 import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
@@ -118,11 +119,12 @@ const removeBoxes = Effect.fnUntraced(function* (held: Claim.Held) {
   const now = yield* Time.millis
   const row = yield* held.row
   const targets = yield* box.targets(row)
-  for (const target of targets) {
+  const remove = Effect.fnUntraced(function* (target: (typeof targets)[number]) {
     const backend = yield* backends.get(target.provider)
     yield* hooks.endLeftovers(row, target.key)
     yield* held.phase("destroy", backend.destroy(target))
-  }
+  })
+  yield* compose.removeWith(row, Effect.forEach(targets, remove, { discard: true }))
   return targets.flatMap(({ intent }) => box.over(intent, now))
 })
 
