@@ -3,12 +3,18 @@ import { defineConfig } from "vitest/config"
 const resolve = { conditions: ["@org/source"] }
 const ssr = { resolve: { ...resolve, externalConditions: resolve.conditions } }
 
-const project = (name: string, root: string, include: ReadonlyArray<string>) => ({
+const project = (
+  name: string,
+  root: string,
+  include: ReadonlyArray<string>,
+  globalSetup: ReadonlyArray<string> = []
+) => ({
   ssr,
   test: {
     name,
     root,
     include: [...include],
+    globalSetup: [...globalSetup],
     pool: "threads" as const,
     testTimeout: Number(process.env["SANDBOX_TEST_TIMEOUT"] ?? 120_000),
     hookTimeout: 60_000
@@ -21,8 +27,8 @@ export default defineConfig({
       ...["core", "conformance", "provider-local", "provider-docker", "cli"].map((name) =>
         project(name, `packages/${name}`, ["test/**/*.test.ts"])
       ),
-      project("system", "test", ["**/*.test.ts"]),
-      project("examples", "examples", ["*/*.test.ts"])
+      project("system", "test", ["**/*.test.ts"], ["./cli.ts"]),
+      project("examples", "examples", ["*/*.test.ts"], ["../test/cli.ts"])
     ],
     globalSetup: ["./test/postgres.ts"],
     reporters: [process.env["CI"] ? "dot" : "default", "./scripts/closing-line.ts"],

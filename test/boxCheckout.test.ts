@@ -14,16 +14,15 @@ import {
 } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { committable, filesOf } from "./support/exports.ts"
 import { heldGit } from "./support/heldGit.ts"
 import { heldMove } from "./support/heldMove.ts"
-import { eventually, nothing, remains, type World, world } from "./support/sandbox.ts"
+import { eventually, nothing, providerModule, remains, type World, world } from "./support/sandbox.ts"
 import { everything, work, wreck } from "./support/work.ts"
 
-const provider = fileURLToPath(new URL("support/boxProvider.ts", import.meta.url))
+const provider = providerModule("boxProvider")
 
 const configure = (w: World): void => {
   mkdirSync(join(w.directory, "home/.config/sandbox"), { recursive: true })

@@ -2,10 +2,18 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { branches, dump, eventually, processesOf, remains, type World, world } from "./support/sandbox.ts"
+import {
+  branches,
+  dump,
+  eventually,
+  processesOf,
+  providerModule,
+  remains,
+  type World,
+  world
+} from "./support/sandbox.ts"
 import { everything, listing, status, work, wreck } from "./support/work.ts"
 
 const local = ["--provider", "local", "--json"]
@@ -313,7 +321,7 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
   it.live("where halting ends the box, its work is saved before, and a new box gets it", () =>
     Effect.gen(function* () {
       const w = yield* world
-      const provider = fileURLToPath(new URL("support/terminalProvider.ts", import.meta.url))
+      const provider = providerModule("terminalProvider")
       mkdirSync(join(w.directory, "home/.config/sandbox"), { recursive: true })
       writeFileSync(
         join(w.directory, "home/.config/sandbox/config.yaml"),
@@ -337,7 +345,7 @@ describe.concurrent("checkpoints", { timeout: 120_000 }, () => {
   it.live("where halting ends the box and nothing is saved by itself, work done at the last moment is not lost", () =>
     Effect.gen(function* () {
       const w = yield* world
-      const provider = fileURLToPath(new URL("support/terminalProvider.ts", import.meta.url))
+      const provider = providerModule("terminalProvider")
       mkdirSync(join(w.directory, "home/.config/sandbox"), { recursive: true })
       writeFileSync(
         join(w.directory, "home/.config/sandbox/config.yaml"),

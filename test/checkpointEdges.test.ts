@@ -1,10 +1,9 @@
 /** Checkpoints where work could be lost between two places: in crashes, in checkouts of the user's own, in what a save lacks. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { eventually, query, type World, world } from "./support/sandbox.ts"
+import { eventually, providerModule, query, type World, world } from "./support/sandbox.ts"
 import { everything, work } from "./support/work.ts"
 
 const json = Effect.fnUntraced(function* (w: World, ...args: ReadonlyArray<string>) {
@@ -39,7 +38,7 @@ const loseBoxes = (w: World): void => {
 }
 
 const terminal = (w: World): void => {
-  const provider = fileURLToPath(new URL("support/terminalProvider.ts", import.meta.url))
+  const provider = providerModule("terminalProvider")
   mkdirSync(join(w.directory, "home/.config/sandbox"), { recursive: true })
   writeFileSync(
     join(w.directory, "home/.config/sandbox/config.yaml"),

@@ -144,7 +144,7 @@ describeDocker("sessions on an engine", () => {
           const status = (yield* w.sandbox("status", "app", "--live", "--json")).json()
           assert.notStrictEqual(status.healthy, true, JSON.stringify(status))
           const way = `sandbox resume ${status.session_id}`
-          assert.strictEqual(status.recovery.command, way)
+          assert.strictEqual(status.recovery?.command, way)
           const refused = (yield* w.sandbox("exec", "app", "--json", "--", "true")).json()
           assert.deepInclude(refused, { error_code: "ERR_NOT_READY", next_step: `run \`${way}\`` })
           yield* json(w, ...way.split(" ").slice(1))

@@ -18,7 +18,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { SandboxError } from "@org/sandbox-core"
 import { Effect } from "effect"
 import { assertErrorObject, assertFailure } from "./support/contract.ts"
-import { dump, nothing, query, remains, type World, world } from "./support/sandbox.ts"
+import { command, dump, nothing, query, remains, type World, world } from "./support/sandbox.ts"
 
 const up = (w: World) => ["up", w.repository, "-b", "feature", "-p", "local", "--json"]
 
@@ -154,15 +154,11 @@ const asNobody = (command: ReadonlyArray<string>) => [
   ...["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"],
   ...command
 ]
-/** Another user is needed who may read the sources, and only root can become one. */
+/** Another user is needed who may read the program, and only root can become one. */
 const canBeNobody = (() => {
   if (process.getuid?.() !== 0) return false
   try {
-    const [program = "", ...args] = asNobody([
-      "test",
-      "-r",
-      new URL("../packages/cli/src/main.ts", import.meta.url).pathname
-    ])
+    const [program = "", ...args] = asNobody(["test", "-r", command.at(-1)!])
     execFileSync(program, args, { stdio: "ignore" })
     return true
   } catch {

@@ -8,7 +8,7 @@ import { type Browser, installed, launch } from "./browser.ts"
 import { install } from "./install.ts"
 
 const root = join(import.meta.dirname, "../..")
-const cli = join(root, "packages/cli/src/main.ts")
+const cli = process.env["SANDBOX_TEST_CLI"] ?? join(root, "packages/cli/src/main.ts")
 
 /** Nothing of a ledger or a configuration of whoever runs this. */
 const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_")))

@@ -14,7 +14,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
-const cli = join(import.meta.dirname, "../../packages/cli/src/main.ts")
+const cli = process.env["SANDBOX_TEST_CLI"] ?? join(import.meta.dirname, "../../packages/cli/src/main.ts")
 const agents = Array.from({ length: 8 }, (_, index) => `agent-${index + 1}`)
 
 /** Nothing of a ledger or a configuration of whoever runs this. */

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { DatabaseSync, type SQLInputValue } from "node:sqlite"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
@@ -10,7 +10,18 @@ import { Duration, Effect, Schedule, type Scope } from "effect"
 import { afterAll } from "vitest"
 import type { Answer } from "./Answer.ts"
 
-const main = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url))
+const bundled = process.env["SANDBOX_TEST_CLI"]
+
+/** Where a provider of the tests is, for `use`. */
+export const providerModule = (name: "boxProvider" | "terminalProvider"): string =>
+  bundled === undefined ? join(import.meta.dirname, `${name}.ts`) : join(dirname(bundled), `${name}.js`)
+
+/** The published command line, see `test/cli.ts`; its sources, for programs that no test runner starts. */
+export const command = [
+  process.execPath,
+  "--conditions=@org/source",
+  bundled ?? fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url))
+]
 
 /** How a process ended and what it wrote. */
 export interface Outcome {
@@ -177,8 +188,8 @@ export const world: Effect.Effect<World, never, Scope.Scope> = Effect.gen(functi
 })
 
 const launch = (options: StartOptions, args: ReadonlyArray<string>): Running => {
-  const command = [process.execPath, "--conditions=@org/source", main, ...args]
-  const [program = "", ...rest] = options.through?.(command) ?? command
+  const whole = [...command, ...args]
+  const [program = "", ...rest] = options.through?.(whole) ?? whole
   const { cwd, env, stdin } = options
   const child = spawn(program, rest, {
     cwd,

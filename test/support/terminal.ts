@@ -1,12 +1,9 @@
 /** `sandbox` in a real terminal, started by a plain shell as somebody at a prompt would. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import * as pty from "@lydell/node-pty"
 import { Effect, type Scope } from "effect"
-import { eventually, type World } from "./sandbox.ts"
-
-const main = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url))
+import { command, eventually, type World } from "./sandbox.ts"
 
 export interface Screen {
   readonly type: (text: string) => void
@@ -36,10 +33,9 @@ export const terminal = (w: World, ...args: ReadonlyArray<string>): Effect.Effec
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        const command = [process.execPath, "--conditions=@org/source", main, ...args]
         let text = ""
         const env = { ...w.env, DIRECTORY: w.directory, SHELL: "/bin/sh", PS1: "$ ", ENV: "", TERM: "xterm-256color" }
-        const process_ = pty.spawn("sh", ["-c", script, "sh", ...command], {
+        const process_ = pty.spawn("sh", ["-c", script, "sh", ...command, ...args], {
           cwd: w.directory,
           cols: 80,
           rows: 24,
