@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS notes (author text NOT NULL, text text NOT NULL);
