@@ -155,6 +155,57 @@ describeDocker("sessions on an engine", () => {
   )
 
   it.live(
+    "leave no network when somebody removed their container and volume, whether destroyed or brought up again",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* dockerWorld()
+        const lose = Effect.gen(function* () {
+          const { containers, volumes } = yield* onEngine(w)
+          for (const name of containers) yield* request("DELETE", `/containers/${name}?force=true`)
+          for (const name of volumes) yield* request("DELETE", `/volumes/${name}`)
+          assert.lengthOf((yield* onEngine(w)).networks, 1)
+        })
+        yield* json(w, "up", w.repository, "-b", "feature", "-n", "app")
+        yield* lose
+        yield* json(w, "destroy", "app", "--force")
+        assert.deepEqual(yield* onEngine(w), nothing)
+
+        yield* json(w, "up", w.repository, "-b", "feature", "-n", "app")
+        yield* lose
+        // says first that what was only in the box is lost
+        const lost = (yield* w.sandbox("resume", "app", "--json")).json()
+        assert.isFalse(lost.ok)
+        yield* json(w, ...(/`sandbox (.+?)`/.exec(lost.next_step)?.[1] ?? "").split(" "))
+        yield* json(w, "gc")
+        assert.lengthOf((yield* onEngine(w)).networks, 1)
+        assert.strictEqual((yield* w.sandbox("exec", "app", "--", "cat", "README.md")).stdout, "# app\n")
+        yield* json(w, "destroy", "app", "--force")
+        assert.deepEqual(yield* onEngine(w), nothing)
+      }).pipe(Effect.scoped),
+    240_000
+  )
+
+  it.live(
+    "I-80 of an engine that does not answer are left as they are, and down says that it has failed",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* dockerWorld()
+        yield* json(w, "up", w.repository, "-b", "feature", "-n", "app")
+        const away = { env: { DOCKER_HOST: `unix://${w.directory}/nobody.sock` } }
+        const down = yield* w.run(["down", "app", "--json"], away)
+        assert.deepInclude(down.json(), { error_code: "ERR_STOP_FAILED", retryable: true })
+        assert.strictEqual(down.code, 2)
+        const destroyed = yield* w.run(["destroy", "app", "--force", "--json"], away)
+        assert.strictEqual(destroyed.code, 2, destroyed.stdout)
+        assert.lengthOf((yield* onEngine(w)).containers, 1)
+        yield* json(w, "down", "app")
+        yield* json(w, "destroy", "app", "--force")
+        assert.deepEqual(yield* onEngine(w), nothing)
+      }).pipe(Effect.scoped),
+    240_000
+  )
+
+  it.live(
     "I-96 keep a secret out of everything that the engine tells of them",
     () =>
       Effect.gen(function* () {

@@ -160,9 +160,17 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
       )
     })
 
+  /** Where the provider acts. What is under way when it does not answer has failed by its own name, and not without a trace. */
+  const asked = (operation: string) =>
+    Effect.mapError(call("scope", "look", provider.scope), (error) =>
+      changing.includes(operation) && error.code === "ERR_PROVIDER_UNAVAILABLE"
+        ? SandboxError.make(codeOf(operation, "Unreachable"), SandboxError.fields(error))
+        : error
+    )
+
   /** Runs an effect only where the reference belongs: absence here says nothing about another place. */
   const within = <A>(scope: Scope, operation: string, effect: Effect.Effect<A, SandboxError.SandboxError>) =>
-    Effect.flatMap(call("scope", "look", provider.scope), (here) =>
+    Effect.flatMap(asked(operation), (here) =>
       here === scope ? effect : Effect.fail(elsewhere(name, operation, { scope, here }))
     )
 
@@ -279,6 +287,9 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
       network === undefined ? missing("network") : within(ref.scope, "network", call("network", "look", network(ref)))
   }
 }
+
+/** Members that a session is already being moved by when they are called. */
+const changing: ReadonlyArray<string> = ["stop", "destroy", "detach"]
 
 const policies = ["provision", "stop", "look", "workspace"] as const
 

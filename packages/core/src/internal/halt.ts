@@ -64,6 +64,8 @@ export const stop = Effect.fnUntraced(function* (
     }
     yield* hooks.endLeftovers(row, target.key)
     const gone = yield* held.phase("stop", halt(backend, ref))
+    // a box that is gone may have parts that are not, such as a network
+    if (gone && !backend.haltIsTerminal) yield* held.phase("leftovers", backend.destroy({ ...target, ref }))
     stopped.push({ ref, gone })
     if (target.intent !== null) closed.push(new Intent({ ...target.intent, status: gone ? "closed" : "bound" }))
   }

@@ -110,10 +110,10 @@ const judgeOf = Effect.fnUntraced(function* (session: Session, backend: Backend,
     ]
   }
   const seen = yield* backend.inspect(ref)
-  if (seen._tag === "gone" || !(yield* isCurrent(session))) return []
+  if (!(yield* isCurrent(session))) return []
   if (seen._tag === "unknown")
     return [report(session, `the box ${key} belongs to nobody, and cannot be seen: ${seen.why}`)]
-  const kept = yield* whyKept(session, backend, ref)
+  const kept = seen._tag === "gone" ? undefined : yield* whyKept(session, backend, ref)
   if (kept !== undefined) return [report(session, `the box ${key} belongs to nobody; it is kept, because ${kept}`)]
   const run = whileIdle(
     session.id,
@@ -128,16 +128,17 @@ const judgeOf = Effect.fnUntraced(function* (session: Session, backend: Backend,
         return { events: [{ type: "box_removed", data: { key, provider: backend.name } }] }
       })
   )
-  const finding: Finding = { session, finding: `the box ${key} belongs to nobody`, action: "destroy_box", run }
+  const what =
+    seen._tag === "gone" ? `the box ${key} is gone, and left something behind` : `the box ${key} belongs to nobody`
+  const finding: Finding = { session, finding: what, action: "destroy_box", run }
   return [finding]
 })
 
 /** Looked at again under the claim: what may hold work by now stays. */
 const destroyUnlessWorkedIn = Effect.fnUntraced(function* (row: Session, backend: Backend, ref: InstanceRef) {
   const seen = yield* backend.inspect(ref)
-  if (seen._tag === "gone") return
   if (seen._tag === "unknown") return yield* cannotSee(backend.name, ref.key, seen.why)
-  const kept = yield* whyKept(row, backend, ref)
+  const kept = seen._tag === "gone" ? undefined : yield* whyKept(row, backend, ref)
   if (kept !== undefined) return yield* keeps(ref.key, kept)
   yield* backend.destroy({ scope: ref.scope, key: ref.key, ref })
 })
