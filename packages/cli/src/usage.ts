@@ -24,7 +24,10 @@ const field = (error: CliError.NonShowHelpErrors): string | undefined => {
 const sentence = (error: CliError.NonShowHelpErrors): string => {
   switch (error._tag) {
     case "UnknownSubcommand":
-      return `there is no command ${error.subcommand}${suggestion(error.suggestions)}`
+      // the help of other tools
+      return error.subcommand === "help"
+        ? "there is no command help: it is the flag --help, of every command"
+        : `there is no command ${error.subcommand}${suggestion(error.suggestions)}`
     case "UnrecognizedOption":
       return `there is no flag ${error.option}${suggestion(error.suggestions)}`
     case "MissingArgument":

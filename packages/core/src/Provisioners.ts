@@ -334,6 +334,13 @@ const advice: { readonly [R in Reason]: string } = {
   Unknown: "try again; if it stays, report it"
 }
 
+/** What to correct where it is not the box that was asked for. */
+const corrections: Readonly<Record<string, string>> = {
+  exec: "correct the command, its directory or its environment, and run it again",
+  files: "correct what the message names, and run the command again",
+  endpoint: "correct what the message names, and run the command again"
+}
+
 /** A provider's failure in the words of the output contract. */
 export const translate = (
   provider: string,
@@ -343,7 +350,7 @@ export const translate = (
 ): SandboxError.SandboxError =>
   SandboxError.make(codeOf(operation, error.reason), {
     message: error.message,
-    nextStep: advice[error.reason],
+    nextStep: error.reason === "Invalid" ? (corrections[operation] ?? advice.Invalid) : advice[error.reason],
     retryable: error.retryable,
     details: { provider, operation, reason: error.reason, outcome }
   })

@@ -9,9 +9,8 @@ import { labelNames, type ProvisionIntent } from "@org/sandbox-core/Provisioner"
 import { InstanceRef, instanceName } from "@org/sandbox-core/Session"
 import { Effect, Schedule, Schema, Stream } from "effect"
 import * as Container from "./Container.ts"
-import { EngineError, provider, Refused, UnreadableAnswer } from "./DockerError.ts"
+import { EngineError, type Problem, provider, Refused, UnreadableAnswer } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
-import * as Images from "./Images.ts"
 import * as Networks from "./Networks.ts"
 import * as Users from "./Users.ts"
 
@@ -78,10 +77,13 @@ const volumeLabels = Effect.fnUntraced(function* (box: Pick<Box, "id" | "labels"
   return { ...Container.labels(box), [Container.recipeLabel]: text }
 })
 
+/** Gets an image that the engine had when a box was first made. */
+export type Again<R> = (image: string) => Effect.Effect<unknown, Problem, R>
+
 /** Makes whatever is missing of a box but its volume, and starts it. Whole already is success. */
-export const start = Effect.fnUntraced(function* (box: Box, pull: Images.Pull) {
+export const start = Effect.fnUntraced(function* <R>(box: Box, again: Again<R>) {
   const recipe = yield* recipeOf(box)
-  const container = (yield* containerOf(box.id)) ?? (yield* make(box, recipe, pull))
+  const container = (yield* containerOf(box.id)) ?? (yield* make(box, recipe, again))
   if (container.State.Running && !container.State.Paused) return
   // one that has never run may have lost its maker before it was looked at and furnished
   if (container.State.Status === "created") yield* furnish(box, recipe, container)
@@ -104,7 +106,7 @@ export const recipeOf = Effect.fnUntraced(function* (box: Box) {
   )
 })
 
-const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, pull: Images.Pull) {
+const make = Effect.fnUntraced(function* <R>(box: Box, recipe: Container.Recipe, again: Again<R>) {
   const labels = Container.labels(box)
   const own = recipe.network === "session" ? yield* Networks.ensure(box) : undefined
   const network = own ?? recipe.network
@@ -115,13 +117,13 @@ const make = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, pu
   const create = Engine.createContainer(box.volume, body)
   // an image that was removed since the box was first made is to be got once more
   const made = yield* Effect.result(
-    Effect.catchIf(create, hasNoImage, () => Effect.andThen(Images.obtain(recipe.image, pull, undefined), create))
+    Effect.catchIf(create, hasNoImage, () => Effect.andThen(again(recipe.image), create))
   )
   if (made._tag === "Failure" && !isConflict(made.failure)) return yield* made.failure
   // of two processes that make it at once, one finds the other's
   const container = yield* containerOf(box.id)
   if (container === undefined) return yield* made._tag === "Failure" ? taken("container", box.volume) : vanished(box)
-  if (own !== undefined && container.HostConfig.NetworkMode !== own) yield* Effect.ignore(Engine.removeNetwork(own))
+  if (own !== undefined && Container.networkOf(container) !== own) yield* Effect.ignore(Engine.removeNetwork(own))
   return container
 })
 
@@ -138,7 +140,9 @@ const furnish = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe,
   yield* Users.prepare(container)
 })
 
-const isConflict = (error: unknown): boolean => error instanceof EngineError && error.status === 409
+/** Podman says 500 where a name is taken. */
+const isConflict = (error: unknown): boolean =>
+  error instanceof EngineError && (error.status === 409 || /\bname .* is already in use/.test(error.message))
 
 const hasNoImage = (error: unknown): boolean =>
   error instanceof EngineError && error.status === 404 && /no such image/i.test(error.message)

@@ -153,11 +153,32 @@ export const body = (
 /** A volume without a name, which the engine makes for a place that an image says it keeps data in. */
 const unnamed = /^volume [0-9a-f]{64} (?!\/sandbox(\/|$))/
 
-const isOfItsOwn = (network: string, mode: string): boolean =>
-  network === "session" ? !/^(host|default|bridge|container:.*)$/.test(mode) : mode === network && !isShared(mode)
+/** The network of a container. Podman calls each that has a name `bridge`, and says beside it which it is. */
+export const networkOf = ({ HostConfig, NetworkSettings }: Engine.Container): string => {
+  const [joined, ...others] = Object.keys(NetworkSettings.Networks ?? {})
+  const isSaidBeside = HostConfig.NetworkMode === "bridge" && joined !== undefined && others.length === 0
+  return isSaidBeside ? joined : HostConfig.NetworkMode
+}
+
+const isOfItsOwn = (network: string, joined: string): boolean =>
+  network === "session"
+    ? !/^(host|default|bridge|podman|container:.*)$/.test(joined)
+    : joined === network && !isShared(joined)
 
 /** Whether a network is that of the host, or of another container. */
 export const isShared = (network: string): boolean => network === "host" || network.startsWith("container:")
+
+/** What containers have that nothing was said of: https://docs.docker.com/engine/security/#linux-kernel-capabilities */
+const capabilities = [
+  ...["AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"],
+  ...["SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"]
+]
+
+/** Whether nothing is left of what containers have: Podman lists all of it instead of `ALL`. */
+const isAll = (dropped: ReadonlyArray<string>): boolean => {
+  const names = new Set(dropped.map((name) => name.replace(/^CAP_/, "")))
+  return names.has("ALL") || capabilities.every((name) => names.has(name))
+}
 
 /** What the engine did not do of it, in words; an engine that leaves out a protection says so nowhere but here. */
 export const deviations = (recipe: Recipe, volume: string, made: Engine.Container): ReadonlyArray<string> => {
@@ -172,15 +193,12 @@ export const deviations = (recipe: Recipe, volume: string, made: Engine.Containe
     [`a memory limit of ${recipe.memory} bytes`, host.Memory === recipe.memory],
     [`a limit of ${recipe.cpus} CPUs`, host.NanoCpus === Math.round(recipe.cpus * nano)],
     [`a limit of ${recipe.pids} processes`, host.PidsLimit === recipe.pids],
-    [
-      "no capabilities",
-      (host.CapDrop ?? []).some((name) => /^(CAP_)?ALL$/.test(name)) && (host.CapAdd ?? []).length === 0
-    ],
+    ["no capabilities", isAll(host.CapDrop ?? []) && (host.CapAdd ?? []).length === 0],
     ["no new privileges", (host.SecurityOpt ?? []).some((option) => /^no-new-privileges(:true)?$/.test(option))],
     ["no privileges of the host", !host.Privileged],
     ["processes of its own", host.PidMode === "" || host.PidMode === "private"],
     ["shared memory of its own", host.IpcMode !== "host"],
-    ["a network that is no other's", isOfItsOwn(recipe.network, host.NetworkMode)],
+    ["a network that is no other's", isOfItsOwn(recipe.network, networkOf(made))],
     ["a first process that collects others", host.Init === true],
     ["a root that is read-only", host.ReadonlyRootfs === recipe.readOnlyRoot],
     [`the user ${recipe.user}`, Config.User === recipe.user],

@@ -110,9 +110,13 @@ const reasonOf = (problem: Problem): Reason => {
     case "UnreadableAnswer":
       return "Unsupported"
     case "EngineError":
-      return texts.find(([pattern]) => pattern.test(problem.message))?.[1] ?? statuses[problem.status] ?? "Unknown"
+      return reasonOfText(problem.message) ?? statuses[problem.status] ?? "Unknown"
   }
 }
+
+/** What an engine's words mean, whatever the status they came with; nothing for words that are not known. */
+export const reasonOfText = (message: string): Reason | undefined =>
+  texts.find(([pattern]) => pattern.test(message))?.[1]
 
 const unanswered = ({ code = "", message }: TransportError): Reason => {
   if (code === "EACCES" || code === "EPERM" || untrusted.test(code) || unknownTo.test(code)) return "Unauthorized"

@@ -1,8 +1,11 @@
 /** The provider of boxes on a Docker engine: a container each, with a volume and a network of its own. */
+import { Hasher } from "@org/sandbox-core/Hasher"
+import { Directories, Host } from "@org/sandbox-core/Host"
 import {
   type ExecRequest,
   labelNames,
   type Observation,
+  OptionPlaces,
   type Presence,
   type ProviderServices,
   Provisioner,
@@ -11,8 +14,9 @@ import {
 } from "@org/sandbox-core/Provisioner"
 import type * as SandboxError from "@org/sandbox-core/SandboxError"
 import type { InstanceRef, Spec } from "@org/sandbox-core/Session"
-import { Context, Effect, FileSystem, Layer, Stream } from "effect"
+import { Context, Effect, FileSystem, Layer, Path, Stream } from "effect"
 import * as Boxes from "./Boxes.ts"
+import * as Build from "./Build.ts"
 import * as Container from "./Container.ts"
 import * as DockerClient from "./DockerClient.ts"
 import { classify, type Problem, provider, Refused } from "./DockerError.ts"
@@ -21,18 +25,27 @@ import * as Exec from "./Exec.ts"
 import * as Files from "./Files.ts"
 import * as Images from "./Images.ts"
 import * as Location from "./Location.ts"
-import * as Networks from "./Networks.ts"
 import { defaults, type Options } from "./Options.ts"
+import * as Preflight from "./Preflight.ts"
 import * as Users from "./Users.ts"
+
+/** What this host is asked by the provider itself. */
+type Services = Directories | FileSystem.FileSystem | Hasher | Host | Path.Path
 
 /** The provider over a client of an engine. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const services = Context.pick(
     DockerClient.DockerClient,
-    FileSystem.FileSystem
-  )(yield* Effect.context<DockerClient.DockerClient | FileSystem.FileSystem>())
+    Directories,
+    FileSystem.FileSystem,
+    Hasher,
+    Host,
+    Path.Path
+  )(yield* Effect.context<DockerClient.DockerClient | Services>())
   const { isHere } = yield* DockerClient.DockerClient
   const pull = options.pull ?? defaults.pull
+  const place = (yield* OptionPlaces)(["build", "context"])
+  const build = options.build === undefined ? undefined : { ...options.build, place }
 
   /** A member of the port, of the parts that it is made of. */
   const member = <A, R>(operation: string, effect: Effect.Effect<A, Problem, R>) =>
@@ -65,14 +78,30 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return yield* new Refused({ reason: "NotReady", message: `The box ${ref.key} is ${why}; start it first.` })
   })
 
+  /** What a box is made from: the image that it asks for, what is to be built, or the image that is configured. */
+  const sourceOf = ({ image }: Spec) =>
+    image === undefined && build !== undefined ? build : (image ?? options.image ?? defaults.image)
+
+  const preflight = Effect.fnUntraced(function* (spec: Spec) {
+    yield* Preflight.check(spec, options)
+    const source = sourceOf(spec)
+    yield* typeof source === "string" ? Images.check(source, pull) : Build.check(source)
+  })
+
+  /** Gets an image once more that a box was made from. */
+  const again = (image: string) =>
+    Build.isBuilt(image) ? Build.again(image, build, pull) : Images.obtain(image, pull, undefined)
+
   const recipeOf = Effect.fnUntraced(function* ({ ports = [], report, spec }: ProvisionIntent) {
     const { cpus, memory, pids } = Container.limits(spec, options, yield* Engine.info)
-    const name = spec.image ?? options.image ?? defaults.image
-    const image = yield* Images.obtain(name, pull, report)
+    const source = sourceOf(spec)
+    const obtained =
+      typeof source === "string" ? Images.obtain(source, pull, report) : Build.obtain(source, pull, report)
+    const image = yield* obtained
     const { gpus, runtime } = options
     const user = options.user ?? (isRoot(image.user) ? defaults.user : image.user)
     const recipe: Container.Recipe = {
-      image: name,
+      image: image.name,
       ...{ cpus, memory, pids, user },
       network: options.network ?? defaults.network,
       readOnlyRoot: options.read_only_root ?? false,
@@ -88,7 +117,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const { box, isNew } =
       there === undefined ? yield* Boxes.ensure(intent, yield* recipeOf(intent)) : { box: there, isNew: false }
     // what was made here and can never run is taken back; what another attempt made is its box, and may hold work
-    yield* Boxes.start(box, pull).pipe(Effect.catchIf((problem) => isNew && isFinal(problem), takenBack(box)))
+    yield* Boxes.start(box, again).pipe(Effect.catchIf((problem) => isNew && isFinal(problem), takenBack(box)))
     return Boxes.refOf(box, intent.scope)
   })
 
@@ -123,11 +152,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const message = "The engine is on another host, where it publishes its ports: forward them, as with `ssh -L`."
       return yield* new Refused({ reason: "Unsupported", message })
     }
-    const { HostConfig, NetworkSettings } = yield* running(ref)
-    const published = NetworkSettings.Ports?.[`${port}/tcp`]?.find(({ HostIp }) => HostIp === "127.0.0.1")
+    const found = yield* running(ref)
+    const published = found.NetworkSettings.Ports?.[`${port}/tcp`]?.find(({ HostIp }) => HostIp === "127.0.0.1")
     if (published !== undefined) return `http://127.0.0.1:${published.HostPort}`
     const message =
-      HostConfig.NetworkMode === "none"
+      found.HostConfig.NetworkMode === "none"
         ? "The box has no network, and so no ports: `network` is none in the provider's options."
         : `Port ${port} of the box is not published; declare it as a port of one of the session's services.`
     return yield* new Refused({ reason: "Invalid", message })
@@ -136,8 +165,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const network = Effect.fnUntraced(function* (ref: InstanceRef) {
     const found = yield* running(ref)
     const { network } = yield* Boxes.recipeOf(yield* present(ref))
-    const { ID } = yield* Engine.info
-    if (network === "session") return { engine: ID, name: Container.networkOf(found) }
+    if (network === "session") return { engine: yield* scope, name: Container.networkOf(found) }
     const message = `The box has no network of its own for others to join: "network" is ${network} in the provider's options.`
     return yield* new Refused({ reason: "Unsupported", message })
   })
@@ -147,7 +175,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isolation: "container",
     haltIsTerminal: false,
     scope: member("scope", scope),
-    preflight: (spec) => member("preflight", preflight(spec, options)),
+    preflight: (spec) => member("preflight", preflight(spec)),
     provision: (intent) => member("provision", provision(intent)),
     find: (key) => member("find", find(key)),
     inspect: (ref) => member("inspect", inspect(ref)),
@@ -159,7 +187,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     start: (ref) =>
       member(
         "start",
-        Effect.flatMap(present(ref), (box) => Boxes.start(box, pull))
+        Effect.flatMap(present(ref), (box) => Boxes.start(box, again))
       ),
     destroy: (target) =>
       member(
@@ -199,9 +227,7 @@ export const layer = (options: Options): Layer.Layer<Provisioner, SandboxError.S
   )
 
 /** The provider of an engine that a client is provided for. */
-export const layerNoDeps = (
-  options: Options
-): Layer.Layer<Provisioner, never, DockerClient.DockerClient | Extract<ProviderServices, FileSystem.FileSystem>> =>
+export const layerNoDeps = (options: Options): Layer.Layer<Provisioner, never, DockerClient.DockerClient | Services> =>
   Layer.effect(Provisioner, make(options))
 
 /** An answer that no other try would change. */
@@ -212,46 +238,3 @@ const takenBack = (box: Boxes.Box) => (problem: Problem) =>
   Effect.andThen(Boxes.remove(Container.boxLabel, box.id), new Refused(classify("provision")(problem)))
 
 const isRoot = (user: string): boolean => /^(root|0)?(:|$)/.test(user)
-
-/** The least that the engine gives, of memory and of CPUs. */
-const smallest = 6 * 2 ** 20
-const fewest = 0.01
-
-const preflight = Effect.fnUntraced(function* (spec: Spec, options: Options) {
-  const engine = yield* Engine.info
-  const refuse = (reason: "Invalid" | "NotFound" | "Unsupported", message: string) => new Refused({ reason, message })
-  if (engine.OSType !== "linux") {
-    return yield* refuse("Unsupported", `The engine runs ${engine.OSType} containers; boxes are Linux ones.`)
-  }
-  const { cpus, memory, pids } = Container.limits(spec, options, engine)
-  if (cpus < fewest || cpus > engine.NCPU) {
-    return yield* refuse(
-      "Invalid",
-      `cpus is ${cpus}, and the engine has ${engine.NCPU}: ask for ${fewest} or more, and no more than that.`
-    )
-  }
-  // the engine's own least: https://docs.docker.com/engine/containers/resource_constraints/
-  if (memory < smallest) return yield* refuse("Invalid", `memory is ${memory} bytes, and the least is 6m.`)
-  if (pids < 1) return yield* refuse("Invalid", `pids is ${pids}, and must be 1 or more.`)
-  if (options.user !== undefined && !Users.isUsable(options.user)) {
-    return yield* refuse(
-      "Invalid",
-      `user is ${JSON.stringify(options.user)}: write a name of the image's, or numbers such as 1000:1000.`
-    )
-  }
-  if (options.runtime !== undefined && engine.Runtimes?.[options.runtime] === undefined) {
-    const known = Object.keys(engine.Runtimes ?? {}).join(", ")
-    return yield* refuse("Unsupported", `The engine has no runtime ${options.runtime}; it has ${known}.`)
-  }
-  const network = options.network ?? defaults.network
-  if (Container.isShared(network)) {
-    return yield* refuse(
-      "Invalid",
-      `network is ${network}, which would share another's network: name one, or write session or none.`
-    )
-  }
-  if (network !== "session" && network !== "none" && (yield* Engine.network(network)) === undefined) {
-    return yield* Networks.missing(network)
-  }
-  yield* Images.check(spec.image ?? options.image ?? defaults.image, options.pull ?? defaults.pull)
-})

@@ -57,7 +57,10 @@ export const Container = Schema.Struct({
       RW: Schema.Boolean
     })
   ),
-  NetworkSettings: Schema.Struct({ Ports: Schema.optionalKey(PortBindings) })
+  NetworkSettings: Schema.Struct({
+    Ports: Schema.optionalKey(PortBindings),
+    Networks: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown)))
+  })
 })
 export type Container = typeof Container.Type
 
@@ -65,10 +68,6 @@ const Listed = Schema.Struct({ Id: Schema.String, Labels })
 const Network = Schema.Struct({ Id: Schema.String, Name: Schema.String, Labels })
 const Volume = Schema.Struct({ Name: Schema.String, Labels })
 export type Volume = typeof Volume.Type
-const Image = Schema.Struct({
-  Id: Schema.String,
-  Config: Schema.optionalKey(Schema.NullOr(Schema.Struct({ User: Schema.optionalKey(Schema.String) })))
-})
 /** `Pid` is 0 of what was never started. */
 const ExecState = Schema.Struct({
   Running: Schema.Boolean,
@@ -77,7 +76,8 @@ const ExecState = Schema.Struct({
 })
 const Made = Schema.Struct({ Id: Schema.String })
 
-const json = <A>(request: Parameters<DockerClient["Service"]["json"]>[0], schema: Schema.Decoder<A>) =>
+/** The answer to a request, decoded. */
+export const json = <A>(request: Parameters<DockerClient["Service"]["json"]>[0], schema: Schema.Decoder<A>) =>
   Effect.flatMap(DockerClient, (client) => client.json(request, schema))
 
 const call = (request: Parameters<DockerClient["Service"]["call"]>[0]) =>
@@ -95,7 +95,7 @@ const settled = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R
   )
 
 /** Nothing where the engine says that there is none. */
-const orNone = <A, E, R>(effect: Effect.Effect<A, E | EngineError, R>) =>
+export const orNone = <A, E, R>(effect: Effect.Effect<A, E | EngineError, R>) =>
   Effect.catchIf(
     effect,
     (error) => error instanceof EngineError && error.status === 404,
@@ -181,9 +181,6 @@ export const joinNetwork = (name: string, container: string) =>
 
 export const removeNetwork = (id: string) => orNone(call({ method: "DELETE", path: `/networks/${at(id)}` }))
 
-export const image = (name: string) =>
-  orNone(json({ method: "GET", path: `/images/${name.split("/").map(at).join("/")}/json` }, Image))
-
 export const createExec = (id: string, body: Schema.Json) =>
   Effect.map(json({ method: "POST", path: `/containers/${at(id)}/exec`, body }, Made), ({ Id }) => Id)
 
@@ -216,8 +213,10 @@ export const pathInfo = Effect.fnUntraced(function* (id: string, path: string) {
   const client = yield* DockerClient
   const asked = client.head({ method: "HEAD", path: `/containers/${at(id)}/archive`, query: { path } })
   const headers = yield* asked.pipe(
-    // such an answer has no text that would tell what is wrong, and this one has
-    Effect.tapErrorTag("EngineError", () => Stream.runHead(readArchive(id, path))),
+    // such an answer has no text that would tell what is wrong, and this one has; nothing there is told by the status
+    Effect.tapErrorTag("EngineError", ({ status }) =>
+      status === 404 ? Effect.void : Stream.runHead(readArchive(id, path))
+    ),
     Effect.catchIf(isNoPath, () => Effect.succeed(undefined))
   )
   if (headers === undefined) return undefined
@@ -239,30 +238,3 @@ export const writeArchive = (id: string, path: string, archive: Stream.Stream<Ui
     query: { path, noOverwriteDirNonDir: true },
     archive
   })
-
-const PullLine = Schema.fromJsonString(
-  Schema.Struct({
-    status: Schema.optionalKey(Schema.String),
-    id: Schema.optionalKey(Schema.String),
-    error: Schema.optionalKey(Schema.String)
-  })
-)
-
-/** Asks the image of its registry; what it says on the way, line by line. */
-export const pull = (name: string) =>
-  Stream.unwrap(
-    Effect.map(DockerClient, (client) => client.stream({ method: "POST", path: "/images/create", query: tagged(name) }))
-  ).pipe(
-    Stream.decodeText(),
-    Stream.splitLines,
-    Stream.filter((line) => line.trim() !== ""),
-    Stream.mapEffect((line) =>
-      Effect.orElseSucceed(Schema.decodeEffect(PullLine)(line), () => ({ status: line }) as typeof PullLine.Type)
-    ),
-    Stream.mapEffect((line) =>
-      line.error === undefined ? Effect.succeed(line) : Effect.fail(new EngineError({ status: 0, message: line.error }))
-    )
-  )
-
-/** An image's name without a tag would be asked for in all of its versions. */
-const tagged = (name: string) => (/@|:[^/]*$/.test(name) ? { fromImage: name } : { fromImage: name, tag: "latest" })

@@ -4,6 +4,7 @@ import { Effect, FileSystem, Option, type PlatformError, Stream } from "effect"
 import { places } from "./Container.ts"
 import { type EngineError, Refused } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
+import * as Links from "./Links.ts"
 
 const resolved = (path: string): string => {
   const parts: Array<string> = []
@@ -79,7 +80,7 @@ export const write = Effect.fnUntraced(function* (
     Stream.mapError(({ message }) => new Refused({ reason: "Invalid", message })),
     Stream.runForEach((bytes) => Effect.mapError(spool.writeAll(bytes), full))
   )
-  yield* throughNoLink(container.Id, target, parents)
+  yield* Links.refuse(container.Id, target, parents)
   yield* Effect.catchTag(
     Engine.writeArchive(container.Id, target, contentOf(spool)),
     "EngineError",
@@ -110,25 +111,3 @@ const contentOf = (file: FileSystem.File): Stream.Stream<Uint8Array> =>
       )
     )
   ).pipe(Stream.orDie)
-
-/** The engine follows links that are in the box already, so that a name below one would be written somewhere else. */
-const throughNoLink = Effect.fnUntraced(function* (container: string, target: string, parents: ReadonlySet<string>) {
-  const absent = new Set<string>()
-  // shorter ones first: below what is not there nothing is
-  for (const path of [...parents].sort((one, other) => one.length - other.length)) {
-    const above = path.slice(0, Math.max(0, path.lastIndexOf("/")))
-    if (absent.has(above)) {
-      absent.add(path)
-      continue
-    }
-    const info = yield* Engine.pathInfo(container, `${target}/${Archive.fromName(path)}`)
-    if (info === undefined) absent.add(path)
-    else if (info.linkTarget !== "") {
-      const name = JSON.stringify(Archive.fromName(path))
-      return yield* new Refused({
-        reason: "Invalid",
-        message: `The archive goes through ${name}, which is a link in the box.`
-      })
-    }
-  }
-})

@@ -2,7 +2,7 @@
 import type { Reason } from "@org/sandbox-core/Provisioner"
 import { Effect, Stream } from "effect"
 import { type EngineError, Refused } from "./DockerError.ts"
-import * as Engine from "./Engine.ts"
+import * as EngineImages from "./EngineImages.ts"
 import type { Options } from "./Options.ts"
 
 /** When an image is asked of its registry. */
@@ -20,18 +20,18 @@ export const check = Effect.fnUntraced(function* (name: string, pull: Pull) {
   if (!pattern.test(name)) {
     return yield* new Refused({ reason: "Invalid", message: `${JSON.stringify(name)} is no name of an image.` })
   }
-  if (pull !== "never" || (yield* Engine.image(name)) !== undefined) return
+  if (pull !== "never" || (yield* EngineImages.find(name)) !== undefined) return
   return yield* missing(name, "pull is never")
 })
 
-/** The image's own user, once the engine has it. */
+/** The image's name and its own user, once the engine has it. */
 export const obtain = Effect.fnUntraced(function* (
   name: string,
   pull: Pull,
   report: ((line: string) => Effect.Effect<void>) | undefined
 ) {
-  const there = yield* Engine.image(name)
-  if (there !== undefined && pull !== "always") return described(there)
+  const there = yield* EngineImages.find(name)
+  if (there !== undefined && pull !== "always") return { name, ...described(there) }
   if (pull === "never") return yield* missing(name, "pull is never")
   yield* download(name, report).pipe(
     Effect.catchTag("EngineError", (error) =>
@@ -40,21 +40,26 @@ export const obtain = Effect.fnUntraced(function* (
         : (report?.(`the image ${name} stays as it is here: ${error.message}`) ?? Effect.void)
     )
   )
-  const got = yield* Engine.image(name)
-  return got === undefined ? yield* missing(name, "the registry did not send it") : described(got)
+  const got = yield* EngineImages.find(name)
+  return got === undefined ? yield* missing(name, "the registry did not send it") : { name, ...described(got) }
 })
 
-type Found = NonNullable<Effect.Success<ReturnType<typeof Engine.image>>>
-
-const described = ({ Config }: Found) => ({ user: Config?.User ?? "" })
+/** What a box needs to know of its image. */
+export const described = ({ Config }: EngineImages.Image) => ({ user: Config?.User ?? "" })
 
 const download = (name: string, report: ((line: string) => Effect.Effect<void>) | undefined) =>
-  Stream.runForEach(Engine.pull(name), ({ id, status = "" }) =>
-    // the bars of each layer are for a screen that is drawn over; what has come and what is done is enough
-    report === undefined || /^(Downloading|Extracting|Waiting|Verifying|Pulling fs layer)/.test(status)
-      ? Effect.void
-      : report(id === undefined ? status : `${id}: ${status}`)
-  )
+  Stream.runForEach(EngineImages.pull(name), (line) => {
+    const said = news(line)
+    return said === undefined || report === undefined ? Effect.void : report(said)
+  })
+
+/** What is worth telling of how an image comes from its registry. */
+export const news = ({ id, status }: { readonly id?: string; readonly status?: string }): string | undefined => {
+  // the bars of each layer are for a screen that is drawn over; what has come and what is done is enough
+  if (status === undefined || /^(Downloading|Extracting|Waiting|Verifying|Pulling fs layer)/.test(status))
+    return undefined
+  return id === undefined ? status : `${id}: ${status}`
+}
 
 const reasonOf = ({ message }: EngineError): Reason =>
   /dial tcp|lookup|timeout|refused|no route|no such host/i.test(message)

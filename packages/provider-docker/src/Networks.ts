@@ -38,14 +38,15 @@ export const isGone = (error: unknown): boolean =>
 export const rejoin = Effect.fnUntraced(function* (
   box: Box,
   { network }: Container.Recipe,
-  { HostConfig: { NetworkMode: name }, Id }: Engine.Container
+  container: Engine.Container
 ) {
+  const name = Container.networkOf(container)
   if ((yield* Engine.network(name)) === undefined) {
     if (network !== "session") return yield* missing(name)
     yield* Engine.createNetwork(name, Container.labels(box))
   }
-  yield* Engine.leaveNetwork(name, Id)
-  yield* Engine.joinNetwork(name, Id)
+  yield* Engine.leaveNetwork(name, container.Id)
+  yield* Engine.joinNetwork(name, container.Id)
 })
 
 export const missing = (name: string) =>

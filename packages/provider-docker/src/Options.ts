@@ -11,6 +11,18 @@ export const Options = Schema.Struct({
   certificates: Schema.optionalKey(Named),
   /** What boxes are made from that ask for no image. */
   image: Schema.optionalKey(Named),
+  /** A directory of this host that the image is built of, for boxes that ask for none; goes before `image`. */
+  build: Schema.optionalKey(
+    Schema.Struct({
+      context: Named,
+      /** A file in the directory; `Dockerfile`, when absent. */
+      dockerfile: Schema.optionalKey(Named),
+      /** Values for what the Dockerfile declares with ARG. No secrets: the image tells them to everybody. */
+      args: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+      /** The stage of the Dockerfile that is the image; the last one, when absent. */
+      target: Schema.optionalKey(Named)
+    })
+  ),
   /** When an image is asked of its registry: where the engine has none of the name, before each box, or never. */
   pull: Schema.optionalKey(Schema.Literals(["missing", "always", "never"])),
   /** Who commands run as, by name or numbers: `name`, `1000`, `1000:1000`. The image's own user, or 1000:1000 where that is root. */

@@ -7,8 +7,14 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { socket } from "../../../test/support/docker.ts"
 
-/** Stands in front of this machine's engine; what is told of a container is changed on the way. Gone with the scope. */
-export const rewritingEngine = Effect.fnUntraced(function* (rewrite: (container: any) => void) {
+/**
+ * Stands in front of this machine's engine; what is told of a container is changed on the way, and so may be the status of
+ * any answer. Gone with the scope.
+ */
+export const rewritingEngine = Effect.fnUntraced(function* (
+  rewrite: (container: any) => void,
+  restated: (status: number) => number = (status) => status
+) {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "rewriting-"))),
     (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
@@ -19,7 +25,7 @@ export const rewritingEngine = Effect.fnUntraced(function* (rewrite: (container:
     const isContainer = method === "GET" && /\/containers\/[^/]+\/json$/.test(url) && !/\/containers\/json/.test(url)
     const passed = http({ socketPath: socket, method, path: url, headers }, async (said) => {
       if (!isContainer || said.statusCode !== 200) {
-        answer.writeHead(said.statusCode ?? 502, said.headers)
+        answer.writeHead(restated(said.statusCode ?? 502), said.headers)
         said.pipe(answer)
         return
       }

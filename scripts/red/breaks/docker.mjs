@@ -195,8 +195,8 @@ export const breaks = [
   {
     invariant: "91",
     why: "links in a box are gone through",
-    file: `${source}/Files.ts`,
-    edits: [['else if (info.linkTarget !== "") {', 'else if (info.linkTarget === "/") {']],
+    file: `${source}/Links.ts`,
+    edits: [['info === undefined || info.linkTarget === "" ? undefined : path', "undefined"]],
     tests: of("Files"),
     only: "I-91 "
   },

@@ -92,16 +92,30 @@ export class OwnFailure extends Data.TaggedError("OwnFailure")<{ readonly error:
   readonly code = 125
 }
 
-const owned = (error: SandboxError.SandboxError) =>
-  new OwnFailure({
-    error:
-      error.code === "ERR_TIMEOUT"
-        ? SandboxError.extend(error, {
-            message: "the command took longer than --timeout, and was ended with all it had started",
-            nextStep: "give it longer, or start it with `sandbox exec --detach`"
-          })
-        : error
-  })
+const owned = (error: SandboxError.SandboxError) => new OwnFailure({ error: told(error) })
+
+/** What a failure means for a command, which leaves nothing that could be undone. */
+const told = (error: SandboxError.SandboxError): SandboxError.SandboxError => {
+  switch (error.code) {
+    case "ERR_TIMEOUT":
+      return SandboxError.extend(error, {
+        message: "the command took longer than --timeout, and was ended with all it had started",
+        nextStep: "give it longer, or start it with `sandbox exec --detach`"
+      })
+    case "ERR_INTERRUPTED":
+      return SandboxError.extend(error, {
+        message: "the command was interrupted, and ended with all it had started",
+        nextStep: "run it again"
+      })
+    case "ERR_OUTPUT_CLOSED":
+      return SandboxError.extend(error, {
+        message: "nobody reads the command's output any more: it was ended with all it had started",
+        nextStep: "run it again, or start it with `sandbox exec --detach`"
+      })
+    default:
+      return error
+  }
+}
 
 /** Runs something whose failures are not the command's. */
 export const own = <A>(effect: Effect.Effect<A, SandboxError.SandboxError, Services | Stdio.Stdio>) =>

@@ -43,7 +43,9 @@ export const find = Effect.fnUntraced(function* (reference: string) {
   }
   return yield* SandboxError.make("ERR_SESSION_NOT_FOUND", {
     message: `there is no session ${reference}`,
-    nextStep: "see what there is with `sandbox list --all`"
+    nextStep: reference.startsWith("ckp_")
+      ? "this is a checkpoint: put its session before it"
+      : "see what there is with `sandbox list --all`"
   })
 })
 
