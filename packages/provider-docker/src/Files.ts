@@ -1,7 +1,7 @@
 /** Files in and out of a container, as tar archives that the engine packs and unpacks, whether it runs or not. */
 import * as Archive from "@org/sandbox-core/Archive"
 import { Effect, FileSystem, Option, type PlatformError, Stream } from "effect"
-import { places } from "./Container.ts"
+import { mount, places } from "./Container.ts"
 import { type EngineError, Refused } from "./DockerError.ts"
 import * as Engine from "./Engine.ts"
 import * as Links from "./Links.ts"
@@ -29,13 +29,30 @@ const inMemory = (path: string) =>
 
 const unwritten =
   (path: string) =>
-  (error: EngineError): Effect.Effect<never, EngineError | Refused> =>
-    /marked read-only/.test(error.message)
-      ? new Refused({
-          reason: "Invalid",
-          message: `${path} is on the root of the box, which is read-only: copy to the checkout, or leave read_only_root out.`
-        })
-      : error
+  (error: EngineError): Effect.Effect<never, EngineError | Refused> => {
+    const refuse = (message: string) => new Refused({ reason: "Invalid", message })
+    if (/marked read-only/.test(error.message)) {
+      return refuse(
+        `${path} is on the root of the box, which is read-only: copy to the checkout, or leave read_only_root out.`
+      )
+    }
+    // the engine does not say which part of its words is the name
+    const [, link] = /invalid (?:sym|hard)?link (.*)$/.exec(error.message) ?? []
+    return link === undefined
+      ? error
+      : refuse(
+          `The engine makes no links that lead out of ${mount} where the root of the box is read-only: ${link}. Leave the link out, or read_only_root.`
+        )
+  }
+
+/**
+ * What the engine is told to unpack in: it makes no link that leads out of that, although one may lead anywhere in the box.
+ * A root that is read-only is no place to unpack in.
+ */
+const baseOf = (target: string, { HostConfig }: Engine.Container): string => {
+  if (!HostConfig.ReadonlyRootfs) return ""
+  return target.startsWith(`${mount}/`) ? mount : target
+}
 
 /** One file or directory under its own last name, links as links. */
 export const read = (container: Engine.Container, path: string) => {
@@ -75,14 +92,17 @@ export const write = Effect.fnUntraced(function* (
     for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) parents.add(path.slice(0, at))
     return undefined
   }
+  const base = baseOf(target, container)
+  const prefix = Archive.toName(target.slice(base.length + 1))
+  const rename = (path: string) => (path === "" || prefix === "" ? path : `${prefix}/${path}`)
   const spool = yield* aside
-  yield* Archive.rewrite(archive, Archive.tally(), { check, owner }).pipe(
+  yield* Archive.rewrite(archive, Archive.tally(), { check, owner, rename }).pipe(
     Stream.mapError(({ message }) => new Refused({ reason: "Invalid", message })),
     Stream.runForEach((bytes) => Effect.mapError(spool.writeAll(bytes), full))
   )
   yield* Links.refuse(container.Id, target, parents)
   yield* Effect.catchTag(
-    Engine.writeArchive(container.Id, target, contentOf(spool)),
+    Engine.writeArchive(container.Id, base === "" ? "/" : base, contentOf(spool)),
     "EngineError",
     unwritten(directory)
   )

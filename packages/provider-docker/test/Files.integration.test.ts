@@ -163,6 +163,25 @@ describeDocker("files of a box", () => {
     }).pipe(on())
   )
 
+  it.live("keep links that lead out of their directory, to wherever in the box", () =>
+    Effect.gen(function* () {
+      const { files } = yield* docker
+      const ref = yield* newBox
+      const directory = mkdtempSync(join(tmpdir(), "files-"))
+      mkdirSync(join(directory, "deep"))
+      symlinkSync("../shared/conf", join(directory, "beside"))
+      symlinkSync("../../../etc/hostname", join(directory, "deep", "above"))
+      symlinkSync("/etc/hostname", join(directory, "absolute"))
+      const bytes = Uint8Array.from(execFileSync("tar", ["--create", "--directory", directory, "."]))
+      rmSync(directory, { recursive: true })
+      yield* files.write(ref, ".", Stream.make(bytes))
+      assert.strictEqual(
+        yield* sh(ref, "for link in beside deep/above absolute; do readlink $link; done; stat -c %u:%g beside deep"),
+        ["../shared/conf", "../../../etc/hostname", "/etc/hostname", "1000:1000", "1000:1000"].join("\n")
+      )
+    }).pipe(on())
+  )
+
   it.live("keep names that are no UTF-8", () =>
     Effect.gen(function* () {
       const { files } = yield* docker
