@@ -156,22 +156,36 @@ const taken = (what: "container" | "volume", name: string) =>
 const vanished = (box: Box) =>
   new Refused({ reason: "NotReady", message: `The container ${box.volume} was removed while it was made.` })
 
-/** A box that ends as soon as it was started says why, where it says anything. */
+/** What a container wrote since it was last started; nothing where the engine keeps none of it. */
+const saidBy = ({ Id, State }: Engine.Container) => {
+  const started = Date.parse(State.StartedAt ?? "")
+  const since = Number.isNaN(started) ? 0 : Math.floor(started / 1000)
+  return Stream.mkString(Stream.decodeText(Engine.tail(Id, since))).pipe(Effect.orElseSucceed(() => ""))
+}
+
+/**
+ * Waits until a box says that it runs: for the engine it does before its first process was even found. One that ends at once
+ * says why, where it says anything.
+ */
 const stillRuns = Effect.fnUntraced(function* (box: Box, id: string, recipe: Container.Recipe) {
-  const container = yield* Engine.container(id)
-  if (container === undefined) return yield* vanished(box)
-  if (container.State.Running) return
-  const said = yield* Stream.mkString(Stream.decodeText(Engine.tail(id))).pipe(Effect.orElseSucceed(() => ""))
+  const look = Effect.gen(function* () {
+    const container = yield* Engine.container(id)
+    if (container === undefined) return yield* vanished(box)
+    const said = yield* saidBy(container)
+    return { said, isSettled: !container.State.Running || said.includes(Container.runs), ...container.State }
+  })
+  const patience = Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(100)])
+  const seen = yield* Effect.repeat(look, { until: ({ isSettled }) => isSettled, schedule: patience })
+  if (seen.Running) return
   const words =
-    said
+    seen.said
       .replaceAll(/[^\n\x20-\x7e]/g, "")
       .trim()
       .split("\n")
       .at(-1) ?? ""
-  const code = container.State.ExitCode
   return yield* new Refused({
     reason: "Invalid",
-    message: `The box ended right after its start with exit code ${code}${words === "" ? "" : `: ${words}`}. The image ${recipe.image} must have \`sh\` and \`sleep\`.`
+    message: `The box ended right after its start with exit code ${seen.ExitCode}${words === "" ? "" : `: ${words}`}. The image ${recipe.image} must have \`sh\` and \`sleep\`.`
   })
 })
 

@@ -50,6 +50,9 @@ export const limits = (spec: Spec, options: Options, engine: { readonly NCPU: nu
   pids: options.pids ?? defaults.pids
 })
 
+/** What a box says once its first process does what it is there for. */
+export const runs = "the box runs"
+
 /**
  * Keeps a box running, and ends what runs in it before its own end: the engine kills at once whatever outlives the first
  * process. `kill -1` reaches all that this user may signal, but for itself and the init process.
@@ -70,6 +73,7 @@ halt() {
   exit 0
 }
 trap halt TERM
+echo '${runs}'
 while :; do
   sleep 86400 &
   wait $!

@@ -29,7 +29,8 @@ export const Container = Schema.Struct({
     Paused: Schema.Boolean,
     OOMKilled: Schema.Boolean,
     ExitCode: Schema.Int,
-    Error: Schema.String
+    Error: Schema.String,
+    StartedAt: Schema.optionalKey(Schema.String)
   }),
   Config: Schema.Struct({ User: Schema.String, Labels }),
   HostConfig: Schema.Struct({
@@ -134,14 +135,14 @@ export const unpauseContainer = (id: string) => call({ method: "POST", path: `/c
 export const removeContainer = (id: string) =>
   orNone(call({ method: "DELETE", path: `/containers/${at(id)}`, query: { force: true, v: true } }))
 
-/** The end of what the first process wrote, for a message. */
-export const tail = (id: string) =>
+/** The end of what the first process wrote, since some second of the engine's clock. */
+export const tail = (id: string, since = 0) =>
   Stream.unwrap(
     Effect.map(DockerClient, (client) =>
       client.stream({
         method: "GET",
         path: `/containers/${at(id)}/logs`,
-        query: { stdout: true, stderr: true, tail: 20 }
+        query: { stdout: true, stderr: true, tail: 20, since }
       })
     )
   )
