@@ -10,6 +10,7 @@ import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Result, Sch
 import { Host } from "./Host.ts"
 import { Ids } from "./Ids.ts"
 import {
+  changedAnyway,
   claimLost,
   conflict,
   midOperation,
@@ -366,37 +367,38 @@ const release = Effect.fnUntraced(function* <A, R>(
       ? { ok: true }
       : { ok: false, problem: SandboxError.fromCause(exit.cause, held.operationId).message })
   }))
-  const told = SandboxError.extend(error, {
+  const failed = SandboxError.extend(error, {
     operationId: held.operationId,
     sessionId: before.id,
     ...(rollback.length === 0 ? {} : { details: { ...error.details, rollback } })
   })
-  const truth = Effect.flatMap(work.settle(held, { error: told, undone }), (change) =>
-    withinTime(
-      held.commit({
-        outcome: { status: "failed", error: recorded(told) },
-        ...change,
-        events: [...(change.events ?? []), ...undone.flatMap(Rollback.failedEvent)],
-        release: true
-      }),
-      timings.ledgerWrite
-    )
-  )
+  const truth = Effect.flatMap(work.settle(held, { error: failed, undone }), (change) => {
+    // only what leaves the session as it was is a refusal
+    const told = (change.move?.to ?? before.state) === held.prior?.state ? failed : changedAnyway(failed)
+    const commit = held.commit({
+      outcome: { status: "failed", error: recorded(told) },
+      ...change,
+      events: [...(change.events ?? []), ...undone.flatMap(Rollback.failedEvent)],
+      release: true
+    })
+    return Effect.map(withinTime(commit, timings.ledgerWrite), (row) => ({ row, told }))
+  })
   const settled = yield* Effect.exit(truth)
   if (Exit.isFailure(settled)) {
     if (yield* Ref.get(claimed.lost)) return yield* claimLost(before.id, held.operationId)
     // a ledger that fails from the work to the release is one failure, and the row still says what was last committed
-    if (told.code === "ERR_LEDGER_IO") return yield* withCommand(told, `sandbox status ${before.id}`)
-    return yield* unsettled(told, before.id, SandboxError.fromCause(settled.cause, held.operationId).message)
+    if (failed.code === "ERR_LEDGER_IO") return yield* withCommand(failed, `sandbox status ${before.id}`)
+    return yield* unsettled(failed, before.id, SandboxError.fromCause(settled.cause, held.operationId).message)
   }
-  const way = recovery(settled.value, "free")
+  const { row, told } = settled.value
+  const way = recovery(row, "free")
   if (Cause.hasInterruptsOnly(cause)) {
-    const { cleanupRequired, state } = settled.value
+    const { cleanupRequired, state } = row
     const clean = Lifecycle.isSettled(state) && !cleanupRequired && undone.every(({ exit }) => Exit.isSuccess(exit))
     // still an interruption, and one that says which operation of which session it was, and whether all of it is undone
-    return yield* Effect.failCause(Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, settled.value, way))))
+    return yield* Effect.failCause(Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, row, way))))
   }
-  const ended = SandboxError.extend(told, { state: settled.value.state })
+  const ended = SandboxError.extend(told, { state: row.state })
   return yield* way === null ? ended : withCommand(ended, way.command)
 })
 

@@ -85,17 +85,29 @@ export const start = Effect.fnUntraced(function* <R>(box: Box, again: Again<R>) 
   const recipe = yield* recipeOf(box)
   const container = (yield* containerOf(box.id)) ?? (yield* make(box, recipe, again))
   if (container.State.Running && !container.State.Paused) return
+  const anew = Effect.gen(function* () {
+    yield* Engine.removeContainer(container.Id)
+    return yield* run(box, recipe, yield* make(box, recipe, again))
+  })
+  const id = yield* Effect.catchIf(run(box, recipe, container), isHalfStarted, () => anew)
+  yield* stillRuns(box, id, recipe)
+})
+
+const run = Effect.fnUntraced(function* (box: Box, recipe: Container.Recipe, container: Engine.Container) {
   // one that has never run may have lost its maker before it was looked at and furnished
   if (container.State.Status === "created") yield* furnish(box, recipe, container)
+  const started = Engine.startContainer(container.Id)
   if (container.State.Paused) yield* Engine.unpauseContainer(container.Id)
-  else {
-    const started = Engine.startContainer(container.Id)
+  else
     yield* Effect.catchIf(started, Networks.isGone, () =>
       Effect.andThen(Networks.rejoin(box, recipe, container), started)
     )
-  }
-  yield* stillRuns(box, container.Id, recipe)
+  return container.Id
 })
+
+/** An engine that died in the middle of a start takes the container for started from then on, and does not run it. */
+const isHalfStarted = (error: unknown): boolean =>
+  error instanceof EngineError && /\btask \S+ already exists/.test(error.message)
 
 /** How a box's container is made. */
 export const recipeOf = Effect.fnUntraced(function* (box: Box) {

@@ -149,8 +149,13 @@ const texts: ReadonlyArray<readonly [RegExp, Reason]> = [
     "Conflict"
   ],
   [
-    /is (not running|paused|restarting|dead)|is being removed|marked for removal|removal of container .* is already in progress|has active endpoints|container state improper/i,
+    /is (not running|paused|restarting|dead)|is being removed|marked for removal|removal of container .* is already in progress|has active endpoints|container state improper|did not receive an exit event/i,
     "NotReady"
+  ],
+  // an engine that is ending, or whose containerd is
+  [
+    /database not open|code = Unavailable|ttrpc: closed|transport is closing|error reading from server: EOF/i,
+    "Unreachable"
   ],
   [/client version .* is too (new|old)|minimum supported API version/i, "Unsupported"],
   [/could not select device driver|unknown or invalid runtime|unknown runtime specified/i, "Unsupported"],

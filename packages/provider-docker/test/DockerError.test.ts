@@ -27,6 +27,13 @@ const said: ReadonlyArray<readonly [number, string, Reason, version?: string]> =
   [404, "Could not find the file /nope in container hd1", "NotFound"],
   [404, 'plugin "nodriver" not found', "NotFound"],
   [409, `Container ${id} is not running`, "NotReady"],
+  [
+    500,
+    `Could not kill running container ${id}, cannot remove - tried to kill container, but did not receive an exit event`,
+    "NotReady"
+  ],
+  [500, "database not open", "Unreachable"],
+  [500, "rpc error: code = Unavailable desc = transport is closing: unknown", "Unreachable"],
   [409, "Container hd1 is paused, unpause the container before exec", "NotReady"],
   [500, `Container ${id} is not paused`, "Unknown"],
   [409, `removal of container ${id} is already in progress`, "NotReady"],

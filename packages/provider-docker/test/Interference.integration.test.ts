@@ -5,6 +5,7 @@ import { Effect, Stream } from "effect"
 import { describeDocker } from "../../../test/docker.ts"
 import * as Docker from "../../../test/support/docker.ts"
 import { archive, containerOf, docker, newLedger, on, sh } from "./boxes.ts"
+import { rewritingEngine } from "./rewritingEngine.ts"
 
 const ask = (method: string, path: string, body?: unknown) =>
   Effect.flatMap(Effect.orDie(Docker.request(method, path, { body })), (answer) =>
@@ -94,6 +95,23 @@ describeDocker("a box whose container somebody", () => {
       yield* ask("POST", `/containers/${other.id}/pause`)
       yield* destroy(other.ref)
       assert.deepStrictEqual(yield* other.ledger.made, Docker.nothing)
+    }).pipe(on())
+  )
+})
+
+describeDocker("a halted box whose engine died while it started it", () => {
+  it.live("is made again around its work: that container starts no more", () =>
+    Effect.gen(function* () {
+      const box = yield* newBox
+      yield* (yield* docker).stop(box.ref)
+      const start = (method: string, url: string) => method === "POST" && url.endsWith(`/containers/${box.id}/start`)
+      const engine = yield* rewritingEngine(
+        () => {},
+        undefined,
+        // as 20.10 says it from then on, whatever is done to it
+        (method, url) => (start(method, url) ? `task ${box.id}: already exists: unknown` : undefined)
+      )
+      yield* isWhole(box).pipe(on({ host: engine.address }))
     }).pipe(on())
   )
 })

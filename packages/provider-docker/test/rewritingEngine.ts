@@ -13,7 +13,9 @@ import { socket } from "../../../test/support/docker.ts"
  */
 export const rewritingEngine = Effect.fnUntraced(function* (
   rewrite: (container: any) => void,
-  restated: (status: number) => number = (status) => status
+  restated: (status: number) => number = (status) => status,
+  /** What the engine refuses a call with instead of carrying it out; nothing where it does. */
+  refusal: (method: string, url: string) => string | undefined = () => undefined
 ) {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "rewriting-"))),
@@ -22,6 +24,12 @@ export const rewritingEngine = Effect.fnUntraced(function* (
   const path = join(directory, "engine.sock")
   const serve = (asked: IncomingMessage, answer: ServerResponse) => {
     const { headers, method, url = "/" } = asked
+    const refused = refusal(method ?? "", url)
+    if (refused !== undefined) {
+      answer.writeHead(500, { "content-type": "application/json" })
+      answer.end(JSON.stringify({ message: refused }))
+      return
+    }
     const isContainer = method === "GET" && /\/containers\/[^/]+\/json$/.test(url) && !/\/containers\/json/.test(url)
     const passed = http({ socketPath: socket, method, path: url, headers }, async (said) => {
       if (!isContainer || said.statusCode !== 200) {

@@ -25,6 +25,18 @@ export const midOperation = (error: SandboxError.SandboxError, operationId: stri
     ? SandboxError.make("ERR_LEDGER_IO", { ...SandboxError.fields(error), operationId })
     : SandboxError.extend(error, { operationId })
 
+/** A refusal, from the middle of an operation that has not left the session as it was: nothing was refused, it failed. */
+export const changedAnyway = (error: SandboxError.SandboxError): SandboxError.SandboxError => {
+  const code = failures[error.code as keyof typeof failures]
+  return code === undefined ? error : SandboxError.make(code, SandboxError.fields(error))
+}
+
+const failures = {
+  ERR_NOT_READY: "ERR_EXEC_FAILED",
+  ERR_PROVIDER_UNAVAILABLE: "ERR_SANDBOX_PROVISION_FAILED",
+  ERR_PREFLIGHT_REFUSED: "ERR_SANDBOX_PROVISION_FAILED"
+} as const
+
 /** The stand-down of an operation whose session somebody else has now. */
 export const claimLost = (sessionId: string, operationId: string) =>
   SandboxError.make("ERR_CLAIM_LOST", {
