@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import type { Boxes } from "./boxes.ts"
+import { type Disturbance, disturbances, type OwnEngine } from "../support/ownEngine.ts"
+import { boxesOf } from "./boxes.ts"
 import {
   accounted,
   Broken,
@@ -13,6 +14,7 @@ import {
   locks,
   type Row,
   recover,
+  repair,
   rows,
   type Work
 } from "./checks.ts"
@@ -37,9 +39,13 @@ export class Bench {
   private readonly copies: string
   private readonly works = new Map<string, ReadonlyArray<Work>>()
 
-  constructor(directory: string, main: string, boxes: Boxes) {
-    this.world = new World(join(directory, "world"), main, boxes)
+  private readonly engine: OwnEngine | undefined
+
+  /** With an engine of its own, that is what is disturbed; otherwise it is the command. */
+  constructor(directory: string, main: string, provider: string, engine?: OwnEngine) {
+    this.world = new World(join(directory, "world"), main, boxesOf(provider, engine))
     this.copies = join(directory, "copies")
+    this.engine = engine
   }
 
   private get record(): string {
@@ -71,6 +77,7 @@ export class Bench {
     rmSync(this.record, { force: true })
     const ended = await this.world.run([...scenario.command(this.world), "--json"], { record: this.record })
     if (ended.code !== 0) throw new Error(`${scenario.name}, undisturbed: ${told(ended)}`)
+    const faultsOf = this.engine === undefined ? ofTheCommand : ofTheEngine
     return this.passed().flatMap((point, index) =>
       faultsOf(point).map((fault) => ({ scenario, at: index + 1, fault, point }))
     )
@@ -96,6 +103,7 @@ export class Bench {
       // who is told that all is undone need not do anything about it
       if (ended.code === 130 && before.every((row) => row.claim_token === null)) await accounted(w)
       await recover(w)
+      if (isDisturbance(cell.fault)) await repair(w)
       await accounted(w)
       historical(w)
       await intact(w, works)
@@ -119,10 +127,25 @@ export class Bench {
 
   private async strike({ at, fault }: Cell, argv: ReadonlyArray<string>): Promise<Ended> {
     const running = this.world.start(argv, { record: this.record, at, fault })
-    if (fault !== "SIGSTOP") return running.ended
+    if (fault !== "SIGSTOP" && !isDisturbance(fault)) return running.ended
     const pid = running.process.pid!
     const halted = () => running.process.exitCode !== null || stateOf(pid).startsWith("T")
     await until(halted, 30_000)
+    if (isDisturbance(fault)) {
+      const { ended } = running
+      // a command may wait for an engine without a limit
+      const over = {
+        pause: Promise.race([ended, after(15_000)]),
+        unreachable: ended,
+        restart: now,
+        crash: now,
+        runtime: now
+      }
+      const well = this.engine!.disturb(fault, over[fault])
+      running.process.kill("SIGCONT")
+      await well
+      return running.ended
+    }
     // somebody else goes on as soon as the lease has run out, and then the sleeper wakes
     const died = await recover(this.world).then(
       () => undefined,
@@ -141,10 +164,11 @@ export class Bench {
       demand(ended.signal === "SIGKILL", "wrong", () => "it was not killed")
       return
     }
-    const codes = fault === "SIGINT" ? [0, 3, 130] : [0, 1, 2]
+    // whoever cannot ask the engine cannot take back what it made there either
+    const codes = fault === "SIGINT" ? [0, 3, 130] : isDisturbance(fault) ? [0, 1, 2, 3] : [0, 1, 2]
     demand(codes.includes(ended.code ?? -1), "wrong", () => `it ended with ${ended.code ?? ended.signal}`)
     const answer = answerOf(ended)
-    demand(answer.ok === (ended.code === 0), "wrong", () => "its answer is not its exit code's")
+    demand(answer.ok === (ended.code === 0) || inPart(ended), "wrong", () => "its answer is not its exit code's")
     demand(answer.error_code !== "ERR_INTERNAL", "wrong", () => "it has a bug")
     const now = rows(this.world)
     if (ended.code === 130) {
@@ -198,6 +222,12 @@ const collect = async (w: World): Promise<void> => {
   }
 }
 
+/** A `gc` that could put right some of it, and not all. */
+const inPart = (ended: Ended): boolean =>
+  ended.argv[0] === "gc" &&
+  ended.code === 2 &&
+  JSON.parse(ended.stdout).actions.some(({ outcome }: { readonly outcome: string }) => outcome === "failed")
+
 const stateOf = (pid: number): string => {
   try {
     return execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).trim()
@@ -206,8 +236,17 @@ const stateOf = (pid: number): string => {
   }
 }
 
-/** What can happen at a point of this kind. */
-const faultsOf = (point: string): ReadonlyArray<Fault> => {
+const now = Promise.resolve()
+
+/** Waits; does not keep the run from ending. */
+const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref())
+
+const isDisturbance = (fault: Fault): fault is Disturbance => disturbances.some((kind) => kind === fault)
+
+const ofTheEngine = (point: string): ReadonlyArray<Fault> => (/^(provider|engine) /.test(point) ? disturbances : [])
+
+/** What can happen to a command at a point of this kind. */
+const ofTheCommand = (point: string): ReadonlyArray<Fault> => {
   if (point.startsWith("provider before")) return ["SIGKILL", "SIGINT", "once"]
   if (point.startsWith("provider after")) return ["SIGKILL", "SIGINT", "lost", "SIGSTOP"]
   return ["SIGKILL", "SIGINT"]

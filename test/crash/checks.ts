@@ -246,6 +246,29 @@ export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>
   return typed
 }
 
+/**
+ * Brings up the boxes that halted with their engine, those of the sessions that are chosen, and answers which sessions that
+ * were. The engine is well, so that every box can be seen.
+ */
+export const repair = async (w: World, chosen: (row: Row) => boolean = () => true): Promise<ReadonlyArray<string>> => {
+  const halted: Array<string> = []
+  const seen = async (id: string) => {
+    const status = await w.run(["status", id, "--live", "--json"])
+    const health: string | undefined = JSON.parse(status.stdout).health?.status
+    const known = health === "healthy" || health === "degraded"
+    demand(known, "wrong", () => `the engine is well, and yet: ${told(status)}`)
+    return health
+  }
+  for (const row of live(w).filter(({ state }) => state === "ready" || state === "completed")) {
+    if (!chosen(row) || (await seen(row.id)) === "healthy") continue
+    const resumed = await w.run(["resume", row.id, "--json"])
+    demand(resumed.code === 0, "stuck", () => told(resumed))
+    demand((await seen(row.id)) === "healthy", "stuck", () => `it is not healthy after ${told(resumed)}`)
+    halted.push(row.id)
+  }
+  return halted
+}
+
 /** `.git/…` of the repository that no command holds any more. */
 export const locks = (w: World): ReadonlyArray<string> =>
   ["sandbox.lock", "index.lock", "packed-refs.lock"].filter((name) => existsSync(join(w.app, ".git", name)))

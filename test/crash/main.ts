@@ -1,9 +1,9 @@
 /**
  * The whole crash matrix: `npm run crash -- [--seed n] [--count n] [--skip n] [--parallel n] [--provider name]
- * [--cell 'up/branch#17:SIGKILL']`.
+ * [--engine own] [--cell 'up/branch#17:SIGKILL']`.
  *
  * `--cell` takes the beginning of an id as well, such as `down/`; `--point 'provider after stop'` and `--fault lost` choose by
- * those. Exits 1 when anything leaked, was lost, or got stuck.
+ * those. With `--engine own`, boxes are on an engine of the run's own, and that is what is disturbed at a point. Exits 1 when anything leaked, was lost, or got stuck.
  */
 import { parseArgs } from "node:util"
 import { run, summary } from "./matrix.ts"
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     skip: { type: "string" },
     parallel: { type: "string", default: "2" },
     provider: { type: "string", default: "local" },
+    engine: { type: "string" },
     cell: { type: "string" },
     point: { type: "string" },
     fault: { type: "string" }
@@ -32,6 +33,7 @@ const report = await run({
   skip: given("skip"),
   parallel: number("--parallel", values.parallel),
   provider: values.provider,
+  engine: values.engine,
   only: values.cell,
   point: values.point,
   fault: values.fault,

@@ -2,7 +2,8 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { boxesOf } from "./boxes.ts"
+import type { OwnEngine } from "../support/ownEngine.ts"
+import { engineOf } from "./boxes.ts"
 import { bundle } from "./bundle.ts"
 import { Bench, idOf } from "./cell.ts"
 import { Broken } from "./checks.ts"
@@ -37,12 +38,16 @@ export interface Options {
   readonly point?: string | undefined
   /** Only cells with this fault. */
   readonly fault?: string | undefined
+  /** Only cells without this fault. */
+  readonly without?: string | undefined
   /** Cells of the seed's order to leave out, because an earlier run has tried them. */
   readonly skip?: number | undefined
   /** How many cells at a time. */
   readonly parallel: number
   /** Where the boxes are: local, when absent. */
   readonly provider?: string | undefined
+  /** `own`: boxes are on an engine of the run's own, and what is disturbed is that. */
+  readonly engine?: string | undefined
   readonly say: (line: string) => void
 }
 
@@ -57,17 +62,22 @@ export interface Report {
 
 export const run = async (options: Options): Promise<Report> => {
   const { parallel, provider = "local", say, seed } = options
-  const boxes = boxesOf(provider)
   const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-crash-")))
-  const main = await bundle(join(directory, "cli"))
-  const benches = Array.from({ length: parallel }, (_, n) => new Bench(join(directory, `bench-${n}`), main, boxes))
+  const engines: Array<OwnEngine | undefined> = []
+  const benches: Array<Bench> = []
   const close = () => {
     for (const bench of benches) bench.close()
+    for (const engine of engines) engine?.close()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   }
   // also when somebody ends the run
   process.once("exit", close)
   try {
+    const main = await bundle(join(directory, "cli"))
+    for (let n = 0; n < parallel; n++) {
+      engines[n] = await engineOf(options.engine)
+      benches.push(new Bench(join(directory, `bench-${n}`), main, provider, engines[n]))
+    }
     const chosen = scenarios.filter(
       ({ name, only = provider }) =>
         only === provider &&
@@ -79,7 +89,8 @@ export const run = async (options: Options): Promise<Report> => {
       (cell) =>
         (options.only === undefined || idOf(cell).startsWith(options.only)) &&
         (options.point === undefined || cell.point === options.point) &&
-        (options.fault === undefined || cell.fault === options.fault)
+        (options.fault === undefined || cell.fault === options.fault) &&
+        cell.fault !== options.without
     )
     const cells = shuffled(wanted, seed)
       .slice(options.skip ?? 0)

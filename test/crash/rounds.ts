@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { type Disturbance, disturbances, type OwnEngine } from "../support/ownEngine.ts"
 import { everything } from "../support/work.ts"
 import {
   accounted,
@@ -13,6 +14,7 @@ import {
   intact,
   type Row,
   recover,
+  repair,
   rows,
   same,
   type Work,
@@ -33,21 +35,37 @@ const sources: Readonly<Record<string, (w: World) => ReadonlyArray<string>>> = {
 
 const quiet: ReadonlyArray<string> = ["ready", "completed", "stopped", "destroyed"]
 
+/** How long at most an engine is not well, in milliseconds, but for what it takes to become so. */
+const longest: Readonly<Record<Disturbance, number>> = {
+  restart: 2000,
+  crash: 2000,
+  runtime: 0,
+  pause: 20_000,
+  unreachable: 5000
+}
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
 export class Soak {
-  readonly figures = { rounds: 0, commands: 0, killed: 0, interrupted: 0, pairs: 0, works: 0 }
+  readonly figures = { rounds: 0, commands: 0, killed: 0, interrupted: 0, pairs: 0, disturbed: 0, works: 0 }
   /** What each session's checkout holds, by the session's id. */
   private readonly current = new Map<string, Held>()
   /** Work that was in a checkout and is not any more. */
   private readonly kept: Array<Work> = []
   /** How many points an undisturbed command of a verb passes, as far as was seen. */
   private readonly longest = new Map<string, number>()
+  /** Commands in a box that nobody waited for to their end: the engine goes on with them, even after a pause. */
+  private late: ReadonlyArray<ReadonlyArray<string>> = []
   private readonly log: Array<string> = []
   private readonly w: World
   private readonly next: () => number
+  private readonly engine: OwnEngine | undefined
 
-  constructor(w: World, next: () => number) {
+  /** An engine is disturbed, where there is one of the run's own. */
+  constructor(w: World, next: () => number, engine?: OwnEngine) {
     this.w = w
     this.next = next
+    this.engine = engine
   }
 
   private below(count: number): number {
@@ -145,7 +163,7 @@ export class Soak {
     return ended
   }
 
-  async round(): Promise<void> {
+  private async round(): Promise<void> {
     this.figures.rounds += 1
     const { w } = this
     const name = this.pick(Object.keys(sources))
@@ -157,10 +175,23 @@ export class Soak {
       together.push(this.operation(name))
       this.figures.pairs += 1
     }
-    await Promise.all(together.map((one) => this.wild(one, 0.4)))
+    const { engine } = this
+    const due = () => this.figures.rounds % 4 === 0 || this.chance(0.3)
+    const disturbed = engine !== undefined && due() ? this.disturb(engine) : undefined
+    const commands = together.map((one) => this.wild(one, disturbed === undefined ? 0.4 : 0.7))
+    // nothing can be looked at before the engine is well again
+    await Promise.allSettled([disturbed, ...commands])
+    await disturbed
+    const ended = await Promise.all(commands)
     await this.follow()
+    // what is not brought up again now is met as it is
+    if (disturbed !== undefined) {
+      this.log.push(...(await repair(w, () => this.chance(0.5))).map((id) => `    the box of ${id} had halted`))
+    }
     await accounted(w)
-    this.model(together)
+    const { late } = this
+    this.late = together.filter(([verb], n) => verb === "exec" && ended[n]?.code !== 0)
+    this.model([...together, ...late])
     if (this.figures.rounds % 10 === 0) {
       const gc = await w.run(["gc", "--json"])
       demand(gc.code === 0, "stuck", () => told(gc))
@@ -170,6 +201,17 @@ export class Soak {
       historical(w)
       await accounted(w)
     }
+  }
+
+  /** Does something to the engine at some moment of a command, and answers when that is over. */
+  private disturb(engine: OwnEngine): Promise<void> {
+    // the last one takes it a quarter of a minute, and little of that can be seen
+    const kind = this.chance(0.05) ? "runtime" : this.pick(disturbances.filter((kind) => kind !== "runtime"))
+    const from = this.below(1500)
+    const ms = Math.round(longest[kind] * 0.025 ** this.next())
+    this.figures.disturbed += 1
+    this.log.push(`${this.figures.rounds}: after ${from} ms the engine has a ${kind} of ${ms} ms`)
+    return wait(from).then(() => engine.disturb(kind, wait(ms)))
   }
 
   /** Follows what `status` recommends; now and then what is recommended is killed as well. */
@@ -224,8 +266,18 @@ export class Soak {
     this.figures.works += 1
   }
 
+  /** So many rounds, and then the end; answers what is true after it. */
+  async run(rounds: number, say: () => void): Promise<string> {
+    while (this.figures.rounds < rounds) {
+      await this.round()
+      if (this.figures.rounds % 25 === 0) say()
+    }
+    await this.end()
+    return "0 leaked boxes, 0 lost files, 0 rows that no command can move"
+  }
+
   /** Restores everything that was kept, removes all sessions, and looks what is left. */
-  async end(): Promise<void> {
+  private async end(): Promise<void> {
     const { w } = this
     await recover(w)
     await intact(w, this.kept)
@@ -249,6 +301,6 @@ export class Soak {
 
   /** What led here, latest last. */
   story(): string {
-    return this.log.slice(-25).join("\n")
+    return this.log.join("\n")
   }
 }

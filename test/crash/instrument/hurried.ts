@@ -2,9 +2,15 @@
 import * as Claim from "@org/sandbox-core/Claim"
 import { CallPolicy } from "@org/sandbox-core/Provisioners"
 import { Duration, Layer } from "effect"
+import { control } from "./points.ts"
 
 const { look, provision, stop, workspace } = CallPolicy.defaultValue()
-const soon = { base: Duration.millis(50), cap: Duration.millis(100) }
+const soon = {
+  base: Duration.millis(50),
+  cap: Duration.millis(100),
+  // where an engine is paused, what has a limit comes up against it
+  ...(control?.fault === "pause" && { limit: Duration.seconds(3) })
+}
 
 export const hurried: Layer.Layer<never> = Layer.mergeAll(
   Layer.succeed(CallPolicy)({

@@ -4,9 +4,13 @@
  */
 import { appendFileSync } from "node:fs"
 import { Effect } from "effect"
+import type { Disturbance } from "../../support/ownEngine.ts"
 
-/** What happens at a point. `lost`: done, but the answer never came; `once`: not done, and repeating it helps. */
-export type Fault = "SIGKILL" | "SIGINT" | "SIGSTOP" | "lost" | "once"
+/**
+ * What happens at a point. `lost`: done, but the answer never came; `once`: not done, and repeating it helps; what disturbs
+ * the engine, somebody else does while the command is halted for a moment.
+ */
+export type Fault = "SIGKILL" | "SIGINT" | "SIGSTOP" | "lost" | "once" | Disturbance
 
 /** How a process is told, in `CRASH_CONTROL`, what to do. */
 export interface Control {
@@ -18,7 +22,7 @@ export interface Control {
 }
 
 const text = process.env["CRASH_CONTROL"]
-const control: Control | undefined = text === undefined ? undefined : JSON.parse(text)
+export const control: Control | undefined = text === undefined ? undefined : JSON.parse(text)
 
 let passed = 0
 
@@ -38,8 +42,10 @@ const signal = (name: NodeJS.Signals): Effect.Effect<void> =>
     setTimeout(() => resume(Effect.void), 20)
   })
 
-const struck = (fault: Fault | undefined): Effect.Effect<void> =>
-  fault === "SIGKILL" || fault === "SIGINT" || fault === "SIGSTOP" ? signal(fault) : Effect.void
+const struck = (fault: Fault | undefined): Effect.Effect<void> => {
+  if (fault === undefined || fault === "lost" || fault === "once") return Effect.void
+  return signal(fault === "SIGKILL" || fault === "SIGINT" ? fault : "SIGSTOP")
+}
 
 /** A call with a point on either side. `spoiled` makes the error of a call that a fault spoils; none, where it cannot fail so. */
 export const around = <A, E, R, E2 = never>(
