@@ -66,6 +66,12 @@ describe.skipIf(why !== undefined)(
       cells(1, { only: "resume/stopped#", point: "provider before inspect", fault: "unreachable" })
     )
 
+    it(
+      "a box that halts with its engine while it is brought up is no refusal, and comes up next time",
+      { timeout: 300_000 },
+      () => cells(1, { only: "resume/stopped#", point: "provider after files.read", fault: "restart" })
+    )
+
     it("whatever happens to it at whatever point of a command, what is recommended gets on", {
       timeout: 300_000
     }, () => {
