@@ -172,7 +172,9 @@ secrets: [{ name: DB_PASSWORD, from: "env:HOST_PASSWORD" }]
           [`env_file: out/outside.env`, "services.db.env_file"],
           [`env_file: "\${HOME}/x"`, "services.db.env_file"],
           [`extends: { file: other.yaml, service: db }`, "services.db.extends.file"],
-          [`network_mode: host`, "services.db.network_mode"]
+          [`volumes: ["/var/run:/x:ro"]`, "services.db.volumes"],
+          [`network_mode: host`, "services.db.network_mode"],
+          [`privileged: true`, "services.db.privileged"]
         ] as const) {
           c.files({ "compose.yaml": service(text), "other.yaml": keeper(), "sandbox.yaml": configuration(c.port) })
           const outcome = yield* refused(c, [1, "ERR_CONFIG_INVALID"], ["up", "--trust-config"])
@@ -221,14 +223,20 @@ secrets: [{ name: DB_PASSWORD, from: "env:HOST_PASSWORD" }]
         const bare = yield* refused(c, [1, "ERR_UNSUPPORTED"], up, { env: { PATH: bin } })
         assert.include(bare.json().cause, "docker")
         const nobody = { env: { DOCKER_HOST: `unix://${c.w.directory}/nobody.sock` } }
-        yield* refused(c, [1, "ERR_PROVIDER_UNAVAILABLE"], up, nobody)
+        const away = yield* refused(c, [1, "ERR_PROVIDER_UNAVAILABLE"], up, nobody)
+        assert.match(away.json().cause, /no Docker engine answers: Cannot connect to the Docker daemon/)
         assert.deepEqual(query(c.w.ledger, "SELECT id FROM sessions"), [])
 
         const db = (text: string) => `services: { db: { image: "${image}", init: true, expose: [80], ${text} } }`
         const cases = [
           [db(`command: ["sh", "-c", "echo alas; exit 3"]`), "ERR_SERVICE_FAILED", /ended with exit code 3/, /alas/],
           [db(`command: ["sh", "-c", "echo deaf; sleep 99"]`), "ERR_SERVICE_FAILED", /does not work after 3 s/, /deaf/],
-          [db(`image: "sandbox-test/no-such:1"`).replace(`image: "${image}", `, ""), "ERR_SERVICE_FAILED", /./, /./],
+          [
+            db(`image: "sandbox-test/no-such:1"`).replace(`image: "${image}", `, ""),
+            "ERR_SERVICE_FAILED",
+            /could not be brought up: (?!Encountered)\w/,
+            /./
+          ],
           [
             "services: { other: { image: x } }",
             "ERR_CONFIG_INVALID",
@@ -293,6 +301,91 @@ secrets: [{ name: DB_PASSWORD, from: "env:HOST_PASSWORD" }]
   )
 
   it.live(
+    "what the engine made without a name goes with the last container that has it, whatever becomes of the file",
+    () =>
+      Effect.gen(function* () {
+        const c = yield* composed
+        const own = join(c.w.directory, "own.yaml")
+        writeFileSync(own, `provider: local\ncompose: { file: compose.yaml }\n`)
+        const file = (command: string, more = "") => `
+services:
+  db: { image: "${image}", init: true, command: ${command}, volumes: ["/kept"] }
+${more}
+`
+        c.files({
+          "compose.yaml": file(
+            "sleep 99",
+            `  gone: { image: "${image}", init: true, command: sleep 99, volumes: ["/gone"] }`
+          )
+        })
+        const { session_id: id, worktree_path: checkout } = yield* ready(
+          c,
+          "--config",
+          own,
+          "-b",
+          "one",
+          "--base",
+          "main"
+        )
+        const volumes = Effect.flatMap(containersOf(id), (all) =>
+          Effect.forEach(all, ({ Id }) =>
+            Effect.map(docker.inspect("containers", Id), ({ Config, Mounts }) => [
+              Config.Labels["com.docker.compose.service"],
+              Mounts[0].Name
+            ])
+          )
+        )
+        const before = Object.fromEntries(yield* volumes)
+        const isThere = (name: string) =>
+          Effect.map(Effect.orDie(docker.request("GET", `/volumes/${name}`)), ({ status }) => status === 200)
+        assert.isTrue(yield* isThere(before.gone))
+        yield* ok(c, "down", id)
+        writeFileSync(join(checkout, "compose.yaml"), file("sleep 98"))
+        yield* ok(c, "resume", id)
+        // another container has what the first one kept
+        assert.deepEqual(yield* volumes, [["db", before.db]])
+        assert.isFalse(yield* isThere(before.gone))
+        yield* ok(c, "destroy", id, "--force", "--confirm-data-loss")
+        assert.isFalse(yield* isThere(before.db))
+        assert.deepEqual(yield* c.left, docker.nothing)
+      }),
+    timeout
+  )
+
+  it.live(
+    "an image is built again where what it is made of has changed",
+    () =>
+      Effect.gen(function* () {
+        const c = yield* composed
+        const own = join(c.w.directory, "own.yaml")
+        writeFileSync(own, `provider: local\ncompose: { file: compose.yaml }\n`)
+        const dockerfile = (word: string) => `FROM ${image}\nCMD ["sh", "-c", "echo ${"$"}{WORD:-${word}}; sleep 99"]\n`
+        c.files({
+          "compose.yaml": "services: { db: { build: ., init: true } }\n",
+          Dockerfile: dockerfile("first"),
+          ".dockerignore": "*\n!Dockerfile\n"
+        })
+        const { session_id: id, worktree_path: checkout } = yield* ready(
+          c,
+          "--config",
+          own,
+          "-b",
+          "one",
+          "--base",
+          "main"
+        )
+        yield* ok(c, "down", id)
+        writeFileSync(join(checkout, "Dockerfile"), dockerfile("second"))
+        yield* ok(c, "resume", id)
+        const logs = yield* c.run(["logs", id, "--service", "db"])
+        assert.include(logs.stdout, "second")
+        yield* ok(c, "destroy", id, "--force", "--confirm-data-loss")
+        assert.deepEqual(yield* c.left, docker.nothing)
+      }),
+    timeout
+  )
+
+  it.live(
     "I-92 gc halts and removes what sessions left behind, and touches nothing that does not carry our labels",
     () =>
       Effect.gen(function* () {
@@ -336,6 +429,14 @@ secrets: [{ name: DB_PASSWORD, from: "env:HOST_PASSWORD" }]
         yield* ok(c, "gc")
         assert.deepEqual(yield* c.left, docker.nothing)
         for (const other of others) assert.isDefined(yield* docker.inspect("containers", other))
+
+        // what was given up here, and removed by hand on the engine, is not remembered for ever
+        const { session_id: forgotten } = yield* ready(c, "-b", "two", "--base", "main")
+        yield* ok(c, "destroy", forgotten, "--force", "--forget", "--confirm-data-loss")
+        yield* docker.removeLabelled(`org.sandbox.session=${forgotten}`)
+        assert.include(readdirSync(join(c.w.state, "compose")), forgotten)
+        yield* ok(c, "gc", "--orphans")
+        assert.deepEqual(readdirSync(join(c.w.state, "compose")), [])
       }),
     timeout
   )

@@ -1,10 +1,20 @@
 /** Compose services beside boxes: in the network of the box, with data of the session's own. */
-import { existsSync, mkdirSync, readdirSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describeDocker } from "./docker.ts"
-import { type Composed, composedIn, containersOf, engine, keeper, ok, ready, refused } from "./support/composed.ts"
+import {
+  type Composed,
+  composedIn,
+  configuration,
+  containersOf,
+  engine,
+  keeper,
+  ok,
+  ready,
+  refused
+} from "./support/composed.ts"
 import * as docker from "./support/docker.ts"
 import { dockerWorld } from "./support/dockerWorld.ts"
 import { eventually, query, remains } from "./support/sandbox.ts"
@@ -146,6 +156,47 @@ env: { PGDATABASE: app, PGUSER: postgres, PGPASSWORD: secret }
         ])
         yield* ok(c, "destroy", id, "--force")
         assert.isFalse(existsSync(join(c.w.state, "compose", id)))
+      }),
+    timeout
+  )
+
+  it.live(
+    "I-91 what a box writes into its compose file is not run on this host's engine, and reaches nothing of this host",
+    () =>
+      Effect.gen(function* () {
+        const c = yield* composed()
+        const own = join(c.w.directory, "own.yaml")
+        writeFileSync(own, configuration(c.port, "docker"))
+        const { session_id: id } = yield* ready(c, "--config", own, "-b", "one", "--base", "main")
+        yield* inBox(c, id, "sed -i 's/init: true/init: true\\n    cap_drop: [ALL]/' compose.yaml")
+        yield* inBox(c, id, "grep -q cap_drop compose.yaml")
+        yield* ok(c, "down", id)
+        const changed = yield* refused(c, [1, "ERR_CONFIG_UNTRUSTED"], ["resume", id])
+        assert.match(changed.json().cause, /compose\.yaml in the box is not what the session was first brought up with/)
+        assert.deepEqual(query(c.w.ledger, "SELECT state AS id FROM sessions"), [{ id: "stopped" }])
+        // as its next step says
+        yield* ok(c, "cp", join(c.w.repository, "compose.yaml"), `${id}:compose.yaml`)
+        yield* ok(c, "resume", id)
+        assert.lengthOf(yield* starts(c, id), 2)
+        yield* ok(c, "destroy", id, "--force", "--confirm-data-loss")
+
+        for (const [more, field] of [
+          ["    cap_add: [SYS_ADMIN]", "services.db.cap_add"],
+          ["    pid: host", "services.db.pid"],
+          ['    volumes: ["/etc:/x:ro"]', "services.db.volumes"]
+        ] as const) {
+          const text = more.includes("volumes") ? keeper().replace('    volumes: ["data:/data"]', more) : keeper(more)
+          c.files({ "compose.yaml": text })
+          const outcome = yield* refused(c, [1, "ERR_CONFIG_INVALID"], ["up", "--trust-config"])
+          assert.strictEqual(outcome.json().details.field, field)
+          assert.include(outcome.json().next_step, "compose.services")
+        }
+        // in the box it leads nowhere; on this host it would be read for what is filled in
+        symlinkSync(join(c.w.repository, "own.env"), join(c.w.repository, ".env"))
+        c.files({ "compose.yaml": keeper(), "own.env": "SECRET=1\n" })
+        const linked = yield* refused(c, [1, "ERR_CONFIG_INVALID"], ["up", "--trust-config"])
+        assert.strictEqual(linked.json().details.field, ".env")
+        assert.deepEqual(yield* c.left, docker.nothing)
       }),
     timeout
   )

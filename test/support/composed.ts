@@ -45,7 +45,13 @@ export interface Composed {
   readonly left: Effect.Effect<Effect.Success<ReturnType<typeof docker.labelled>>>
 }
 
-export const engine = process.env["DOCKER_HOST"] === undefined ? {} : { DOCKER_HOST: process.env["DOCKER_HOST"] }
+/** Which engine, and which compose command, as whoever runs the tests has chosen. */
+export const engine: Readonly<Record<string, string>> = Object.fromEntries(
+  ["DOCKER_HOST", "DOCKER_CONFIG"].flatMap((name) => {
+    const value = process.env[name]
+    return value === undefined ? [] : [[name, value]]
+  })
+)
 
 /** A world with a compose file; what its sessions have on the engine is gone with the test, however it ends. */
 export const composedIn = Effect.fnUntraced(function* (w: World, provider?: string) {

@@ -1,7 +1,8 @@
 /** What becomes of a compose file: a document of one session's own. */
 import { assert, describe, it } from "@effect/vitest"
 import { references } from "../src/internal/compose/references.ts"
-import { type Rewritten, rewrite, type Wanted } from "../src/internal/compose/rewrite.ts"
+import { rewrite } from "../src/internal/compose/rewrite.ts"
+import type { Rewritten, Wanted } from "../src/internal/compose/wanted.ts"
 
 const labels = { "org.sandbox.session": "sbx_1", "org.sandbox.owner": "a$b" }
 const wanted: Wanted = { project: "sandbox-sbx-1", labels, services: [] }
@@ -69,6 +70,22 @@ describe("rewriting a compose file", () => {
     const { warnings } = rewrite({ services: from }, db({ target: 5432 }))
     assert.match(warnings[0]!.message, /^80 is not published/)
     assert.isUndefined(services(from).db.ports)
+  })
+
+  it("publishes a port by every protocol that the file names for it", () => {
+    const dns = { db: { ports: ["53:53/udp", { target: 53, protocol: "tcp" }, { target: 80, protocol: "tcp" }] } }
+    assert.deepEqual(services(dns, db({ target: 53 })).db.ports, ["127.0.0.1:15433:53/udp", "127.0.0.1:15433:53"])
+    assert.deepEqual(services({ db: { expose: ["514/udp"] } }, db()).db.ports, ["127.0.0.1:15433:514/udp"])
+  })
+
+  it("refuses several containers that would share a port of this host, and no others", () => {
+    const said = (more: object, from: Wanted) =>
+      fields(rewrite({ services: { db: { expose: [80], ...more } } }, from).problems)
+    assert.deepEqual(said({ scale: 2 }, db()), ["services.db.scale"])
+    assert.deepEqual(said({ deploy: { replicas: 3 } }, db()), ["services.db.deploy.replicas"])
+    assert.deepEqual(said({ deploy: { replicas: 1 } }, db()), [])
+    assert.deepEqual(said({ scale: 2 }, { ...wanted, services: [{ name: "db", ports: [] }] }), [])
+    assert.deepEqual(said({ scale: 2 }, { ...wanted, services: [{ name: "db", ports: [{ name: "db" }] }] }), [])
   })
 
   it("takes the only port that a service publishes or exposes, and asks where there are several or none", () => {
@@ -144,15 +161,6 @@ describe("rewriting a compose file", () => {
     assert.deepEqual(Object.keys(made), ["services", "networks", "volumes"])
   })
 
-  it("refuses the networks of the host and of other containers, and leaves other modes alone", () => {
-    for (const mode of ["host", "container:abc"]) {
-      assert.deepEqual(fields(rewrite({ services: { a: { network_mode: mode } } }, wanted).problems), [
-        "services.a.network_mode"
-      ])
-    }
-    assert.deepEqual(services({ a: { network_mode: "none" } }).a, { network_mode: "none", labels: ours })
-  })
-
   it("gives images that are built here a name of the session's own, wherever they are used", () => {
     const made = services({
       app: { build: "/w/app", image: "app:1" },
@@ -169,7 +177,20 @@ describe("rewriting a compose file", () => {
 
   it("does not let what was halted come back with the engine", () => {
     assert.strictEqual(services({ a: { restart: "always" } }).a.restart, "unless-stopped")
-    assert.strictEqual(services({ a: { restart: "on-failure" } }).a.restart, "on-failure")
+    for (const kept of ["on-failure", "on-failure:3", "no"]) {
+      assert.strictEqual(services({ a: { restart: kept } }).a.restart, kept)
+    }
+    const policy = (restart_policy: object) => {
+      const { deploy, restart } = services({ a: { restart: "no", deploy: { replicas: 1, restart_policy } } }).a
+      assert.deepEqual(deploy, { replicas: 1 })
+      return restart
+    }
+    assert.deepEqual(
+      [{ condition: "any" }, { condition: "on-failure", max_attempts: 3 }, { condition: "none" }, { delay: "1s" }].map(
+        policy
+      ),
+      ["unless-stopped", "on-failure:3", "no", "no"]
+    )
   })
 
   it("I-91 tells of every path of this host that a service would see", () => {
@@ -177,7 +198,13 @@ describe("rewriting a compose file", () => {
       {
         services: {
           a: {
-            build: { context: "/w/a", dockerfile: "../../x", additional_contexts: { more: "/etc" } },
+            build: {
+              context: "/w/a",
+              dockerfile: "../../x",
+              additional_contexts: { more: "/etc", packed: "oci-layout:///oci", other: "docker-image://x" },
+              cache_to: ["type=local,dest=/cache", "type=inline"],
+              secrets: [{ source: "built" }]
+            },
             volumes: [
               "/etc:/etc:ro",
               "/w/b:/b:rw",
@@ -193,7 +220,7 @@ describe("rewriting a compose file", () => {
           }
         },
         volumes: { data: { driver_opts: { type: "none", o: "bind", device: "/srv" } } },
-        secrets: { s: { file: "/run/s" }, unused: { file: "/run/u" } },
+        secrets: { s: { file: "/run/s" }, built: { file: "/run/b" }, unused: { file: "/run/u" } },
         configs: { c: { file: "/run/c" } }
       },
       wanted
@@ -208,8 +235,11 @@ describe("rewriting a compose file", () => {
         "services.a.build.context /w/a",
         "services.a.build.dockerfile /w/a/../../x",
         "services.a.build.additional_contexts /etc",
+        "services.a.build.additional_contexts /oci",
+        "services.a.build.cache_to /cache",
         "volumes.data.driver_opts /srv",
         "secrets.s /run/s ro",
+        "secrets.built /run/b ro",
         "configs.c /run/c ro"
       ]
     )
@@ -310,5 +340,9 @@ describe("what a compose file draws in", () => {
       }
     )
     assert.deepEqual(references("no map"), { files: [], others: [] })
+    // as the first files were written: services and nothing else
+    const first = references({ db: { image: "x", extends: { file: "../base.yaml" }, label_file: "../l" } })
+    assert.deepEqual(first.others, [{ field: "services.db.extends.file", path: "../base.yaml" }])
+    assert.deepEqual(first.files, [{ field: "services.db.label_file", path: "../l" }])
   })
 })

@@ -10,6 +10,7 @@ import * as compose from "./compose/view.ts"
 import * as environment from "./environment.ts"
 import { isHealthy, ofBox } from "./services.ts"
 import * as supervisor from "./supervisor.ts"
+import { unlooked } from "./unlooked.ts"
 
 /** From the ledger alone. */
 export const recorded = (session: Session): ReadonlyArray<ServiceView> => [
@@ -18,23 +19,11 @@ export const recorded = (session: Session): ReadonlyArray<ServiceView> => [
 ]
 
 const supervised = ({ endpointUrl, ports, setup }: Session): ReadonlyArray<ServiceView> =>
-  (setup?.services ?? []).map((service) => {
-    const port = portOf(service, ports)
-    return {
-      name: service.name,
-      port,
-      url: port !== null && endpointUrl?.endsWith(`:${port}`) === true ? endpointUrl : null,
-      pid: null,
-      exitCode: null,
-      managed: true,
-      healthy: null,
-      listenerPid: null,
-      wrongOwner: null
-    }
+  (setup?.services ?? []).map(({ name, ports: [own] }) => {
+    const port = own === undefined ? undefined : ports?.[own.name]
+    const isPrimary = port !== undefined && endpointUrl?.endsWith(`:${port}`) === true
+    return { ...unlooked(name, port), url: isPrimary ? endpointUrl : null }
   })
-
-const portOf = ({ ports: [own] }: Setup.Service, ports: Session["ports"]): number | null =>
-  own === undefined ? null : (ports?.[own.name] ?? null)
 
 /** Asks each of them, all at once. Starts nothing, and changes nothing. */
 export const seen = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, session: Session) {

@@ -41,8 +41,18 @@ export const pairsOf = (value: unknown): Readonly<Record<string, string>> =>
         })
       )
 
+/** What text of a document means to whoever reads it; none where a variable in it would be filled in first. */
+export const meant = (text: string): string | undefined =>
+  text.replaceAll("$$", "").includes("$") ? undefined : text.replaceAll("$$", "$")
+
 /** Text as a document says it, in which a dollar sign begins a variable. */
-export const literal = (text: string): string => text.replaceAll("$", "$$$$")
+const literal = (text: string): string => text.replaceAll("$", "$$$$")
+
+/** Labels of a file, and the session's own over them. */
+export const labelled = (labels: unknown, own: Readonly<Record<string, string>>): Entries => ({
+  ...pairsOf(labels),
+  ...Object.fromEntries(Object.entries(own).map(([name, value]) => [name, literal(value)]))
+})
 
 /** Names that are used beside what they are called here are somebody else's. */
 export const isExternal = (value: unknown): boolean => {
@@ -62,20 +72,6 @@ export const mountOf = (entry: unknown): { readonly source: string | undefined; 
 }
 
 export const isPath = (source: string): boolean => /^[/.~]/.test(source)
-
-/** The ports in the container that a service publishes or exposes. */
-export const targetsOf = (service: Entries): ReadonlyArray<number> => {
-  const published = listOf(service["ports"]).map((entry) =>
-    isMap(entry)
-      ? entry["target"]
-      : String(entry)
-          .replace(/\/\w+$/, "")
-          .split(":")
-          .at(-1)
-  )
-  const wanted = published.length > 0 ? published : listOf(service["expose"])
-  return [...new Set(wanted.map((port) => Number(String(port).replace(/\/\w+$/, ""))))].filter(Number.isInteger)
-}
 
 /** The services that one needs to be there. */
 export const neededBy = (service: Entries): ReadonlyArray<string> => [

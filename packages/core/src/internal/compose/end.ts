@@ -54,9 +54,11 @@ export const haltOrWarn = Effect.fnUntraced(function* (held: Held) {
 
 /** Removes them with their volumes and proves it: what cannot be seen is not gone. */
 export const remove = Effect.fnUntraced(function* (row: Session) {
-  const project = yield* begun(row)
-  if (project === undefined) return
+  if (row.setup?.compose === undefined) return
   yield* tool.endLeftovers(row.id)
+  const project = yield* begun(row)
+  // files may have been kept for them
+  if (project === undefined) return yield* record.forget(row.id)
   yield* here(row.id).pipe(
     Effect.andThen(engine.remove(project)),
     Effect.catchIf(isSilence, (error) =>

@@ -2,6 +2,7 @@
 import { Duration, Effect, Schema } from "effect"
 import { labelNames } from "../../Provisioner.ts"
 import * as SandboxError from "../../SandboxError.ts"
+import * as anonymous from "./anonymous.ts"
 import * as tool from "./tool.ts"
 
 /** Tells containers of compose services from boxes; its value is the project. */
@@ -36,6 +37,9 @@ const Inspected = Schema.fromJsonString(
         StartedAt: Schema.String,
         Health: Schema.optionalKey(Schema.NullOr(Schema.Struct({ Status: Schema.String })))
       }),
+      Mounts: Schema.optionalKey(
+        Schema.NullOr(Schema.Array(Schema.Struct({ Type: Schema.String, Name: Schema.optionalKey(Schema.String) })))
+      ),
       Config: Schema.Struct({ Labels: Schema.NullOr(Schema.Record(Schema.String, Schema.String)) }),
       NetworkSettings: Schema.Struct({
         Ports: Schema.optionalKey(Schema.NullOr(Bindings)),
@@ -57,6 +61,8 @@ export interface Container {
   readonly startedAt: string
   /** The ids of the networks that it is made for. */
   readonly networks: ReadonlyArray<string>
+  /** The engine's names of its volumes. */
+  readonly volumes: ReadonlyArray<string>
   /** By its own healthcheck; none where it has none. */
   readonly health: string | undefined
   /** The ports of this host that lead to it now. */
@@ -110,8 +116,9 @@ export const containers = Effect.fnUntraced(function* (project: Project) {
   const found = yield* Effect.mapError(Schema.decodeEffect(Inspected)(stdout), () =>
     silent("it describes no containers")
   )
-  return found.map(({ Config, Id, NetworkSettings, State }): Container => {
-    const bindings = Object.entries(NetworkSettings.Ports ?? {})
+  return found.map(({ Config, Id, Mounts, NetworkSettings, State }): Container => {
+    // of a port that both protocols have, the one of TCP is asked: it comes first
+    const bindings = Object.entries(NetworkSettings.Ports ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
     return {
       id: Id,
       service: Config.Labels?.["com.docker.compose.service"] ?? "",
@@ -119,6 +126,7 @@ export const containers = Effect.fnUntraced(function* (project: Project) {
       exitCode: State.ExitCode,
       startedAt: State.StartedAt,
       networks: Object.values(NetworkSettings.Networks ?? {}).map(({ NetworkID }) => NetworkID),
+      volumes: (Mounts ?? []).flatMap(({ Name, Type }) => (Type === "volume" && Name !== undefined ? [Name] : [])),
       health: State.Health?.Status,
       published: bindings.flatMap(([port, all]) =>
         (all ?? []).map(({ HostPort }) => ({ target: Number.parseInt(port, 10), number: Number(HostPort) }))
@@ -126,6 +134,11 @@ export const containers = Effect.fnUntraced(function* (project: Project) {
     }
   })
 })
+
+/** The volumes of all of them, named in the compose file or not. */
+export const volumesOf = (all: ReadonlyArray<Container>): ReadonlyArray<string> => [
+  ...new Set(all.flatMap(({ volumes }) => volumes))
+]
 
 /** Whether a network of theirs was removed while they were halted: the engine takes it for unused, and they cannot start. */
 export const areCutOff = Effect.fnUntraced(function* (project: Project, all: ReadonlyArray<Container>) {
@@ -167,6 +180,7 @@ const rounds = 4
 
 /** Removes all that carries the project's labels, volumes and what was built for it too, and proves that nothing is left. */
 export const remove = Effect.fnUntraced(function* (project: Project) {
+  yield* anonymous.note(project.session, volumesOf(yield* containers(project)))
   let said = ""
   for (let round = 0; round < rounds; round++) {
     let found = 0
@@ -181,7 +195,7 @@ export const remove = Effect.fnUntraced(function* (project: Project) {
       if (code !== 0) said = tool.lastOf(output)
     }
     // proven by a look that finds nothing
-    if (found === 0) return
+    if (found === 0) return yield* anonymous.sweep(project.session, [])
     if (round > 0) yield* Effect.sleep(Duration.millis(250 * round))
   }
   return yield* SandboxError.make("ERR_DESTROY_FAILED", {

@@ -9,12 +9,18 @@ const Record = Schema.Struct({
   version: Schema.Literal(1),
   project: Schema.String,
   /** The engine's own id. */
-  engine: Schema.String
+  engine: Schema.String,
+  /** The digest of the compose files that are brought up. */
+  digest: Schema.optionalKey(Schema.String)
 })
 export type Record = typeof Record.Type
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Record))
 const encode = Schema.encodeSync(Schema.fromJsonString(Record))
+
+const Names = Schema.fromJsonString(Schema.Array(Schema.String))
+const decodeNames = Schema.decodeUnknownEffect(Names)
+const encodeNames = Schema.encodeSync(Names)
 
 /** What the engine and both compose commands take for the name of a project. */
 export const projectOf = (session: string): string => `sandbox-${session.toLowerCase().replaceAll(/[^a-z0-9]/g, "-")}`
@@ -35,11 +41,15 @@ const unusable = (file: string, why: string) =>
     details: { field: "compose", file }
   })
 
-/** The record of a session; none where nothing was ever begun for it on this host. */
-export const read = Effect.fnUntraced(function* (session: string) {
+/** A file of the session's own as it was written; none where there is none, and none is read that holds anything else. */
+const stored = Effect.fnUntraced(function* <A>(
+  session: string,
+  name: string,
+  read: (text: string) => Effect.Effect<A, unknown>
+) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const file = path.join(yield* folderOf(session), "engine.json")
+  const file = path.join(yield* folderOf(session), name)
   const text = yield* fs.readFileString(file).pipe(
     Effect.asSome,
     Effect.catchIf(
@@ -49,8 +59,18 @@ export const read = Effect.fnUntraced(function* (session: string) {
     Effect.mapError((error) => unusable(file, error.message))
   )
   if (Option.isNone(text)) return undefined
-  return yield* Effect.mapError(decode(text.value), () => unusable(file, "it does not hold what was written to it"))
+  return yield* Effect.mapError(read(text.value), () => unusable(file, "it does not hold what was written to it"))
 })
+
+/** The record of a session; none where nothing was ever begun for it on this host. */
+export const read = (session: string) => stored(session, "engine.json", decode)
+
+/** The volumes without a name that were seen with its containers. */
+export const volumes = (session: string) =>
+  Effect.map(stored(session, "volumes.json", decodeNames), (names) => names ?? [])
+
+export const keepVolumes = (session: string, names: ReadonlyArray<string>) =>
+  write(session, "volumes.json", encodeNames(names))
 
 /** Writes a file of the session's own and answers where it is; it may hold secrets. */
 export const write = Effect.fnUntraced(function* (session: string, name: string, text: string) {
@@ -72,9 +92,13 @@ export const write = Effect.fnUntraced(function* (session: string, name: string,
   return file
 })
 
-/** Says where containers are about to be made. */
-export const begin = (session: string, engine: string) =>
-  write(session, "engine.json", encode({ version: 1, project: projectOf(session), engine }))
+/** Says where containers are about to be made, and of which compose files. */
+export const begin = (session: string, { digest, engine }: Pick<Record, "engine" | "digest">) =>
+  write(
+    session,
+    "engine.json",
+    encode({ version: 1, project: projectOf(session), engine, ...(digest === undefined ? {} : { digest }) })
+  )
 
 /**
  * Keeps a copy of a checkout that only its box can see, and answers where it is: what the services mount and are built from.

@@ -24,15 +24,24 @@ const list = (value: unknown): ReadonlyArray<unknown> =>
 
 const pathOf = (value: unknown): string => (isMap(value) ? String(value["path"] ?? "") : String(value))
 
+/** The first files that compose read had nothing but services in them, and docker-compose still reads those. */
+const servicesOf = (document: Readonly<Record<string, unknown>>) => {
+  const { configs, networks, secrets, services, volumes, ...rest } = document
+  const isFirst = [configs, networks, secrets, services, volumes].every((part) => part === undefined)
+  return isFirst ? entries(rest) : entries(services)
+}
+
 export const references = (document: unknown): References => {
-  const services = entries(isMap(document) ? document["services"] : undefined)
+  const services = servicesOf(isMap(document) ? document : {})
   const included = list(isMap(document) ? document["include"] : undefined)
   return {
     files: services.flatMap(([name, service]) =>
-      list(isMap(service) ? service["env_file"] : undefined).map((file) => ({
-        field: `services.${name}.env_file`,
-        path: pathOf(file)
-      }))
+      ["env_file", "label_file"].flatMap((key) =>
+        list(isMap(service) ? service[key] : undefined).map((file) => ({
+          field: `services.${name}.${key}`,
+          path: pathOf(file)
+        }))
+      )
     ),
     others: [
       ...included

@@ -1,18 +1,18 @@
 /** From the compose files of a checkout to a document of the session's own. */
-import { Effect, FileSystem, Option, Path, Schema, Stream } from "effect"
+import { Effect, FileSystem, Option, Path, Schema } from "effect"
 import { leaves } from "../../Configuration/rules.ts"
-import { Hasher } from "../../Hasher.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import type { Session } from "../../Session.ts"
 import type * as Setup from "../../Setup.ts"
-import * as Trust from "../../Trust.ts"
 import { Yaml } from "../../Yaml.ts"
 import { redact } from "../secrets.ts"
-import type { Mount } from "./document.ts"
+import * as accepted from "./accepted.ts"
+import * as mounts from "./mounts.ts"
 import { projectOf } from "./record.ts"
 import { references } from "./references.ts"
-import { type Rewritten, rewrite, type Wanted } from "./rewrite.ts"
+import { rewrite } from "./rewrite.ts"
 import * as tool from "./tool.ts"
+import type { Rewritten, Wanted } from "./wanted.ts"
 
 export interface Rendering {
   readonly row: Session
@@ -25,13 +25,21 @@ export interface Rendering {
   /** What no message may show. */
   readonly hidden: ReadonlyArray<string>
   readonly wanted: Omit<Wanted, "project">
+  /** The digest of the files that the session was first brought up with, where no others may be. */
+  readonly first: string | undefined
+}
+
+/** The document, and the digest of the files that it was made of. */
+export interface Rendered extends Rewritten {
+  readonly digest: string
 }
 
 /** Renders the document. Nothing of the engine is asked, and nothing is written. */
 export const render = Effect.fnUntraced(function* (rendering: Rendering) {
-  const { checkout, command, compose, hidden, row, variables, wanted } = rendering
+  const { checkout, command, compose, first, hidden, row, variables, wanted } = rendering
   const files = yield* Effect.forEach(compose.files, (file) => located(checkout, file))
-  yield* trusted(rendering, files)
+  const digest = yield* accepted.digestOf(compose, files)
+  yield* accepted.check({ row, compose, digest, first })
   for (const [index, file] of files.entries()) yield* selfContained(rendering, compose.files[index]!, file)
   yield* dotenv(rendering)
   const project = projectOf(row.id)
@@ -58,11 +66,10 @@ export const render = Effect.fnUntraced(function* (rendering: Rendering) {
     ? Effect.mapError(decodeJson(asked.stdout), unreadable)
     : Effect.mapError((yield* Yaml)(asked.stdout), unreadable)
   const rewritten = rewrite(resolved, { ...wanted, project })
-  const kept = yield* Effect.forEach(rewritten.mounts, (mount) => allowed(checkout, mount))
-  const [problem] = [...rewritten.problems, ...kept.flatMap((one) => (one?.fatal === true ? [one] : []))]
+  const shown = yield* mounts.judge({ session: row.id, checkout, isolated: wanted.isolated === true }, rewritten.mounts)
+  const [problem] = [...rewritten.problems, ...shown.problems]
   if (problem !== undefined) return yield* refused(problem.field, problem.message)
-  const warnings = [...rewritten.warnings, ...kept.flatMap((one) => (one === undefined ? [] : [one]))]
-  return { ...rewritten, warnings } satisfies Rewritten
+  return { ...rewritten, digest, warnings: [...rewritten.warnings, ...shown.warnings] } satisfies Rendered
 })
 
 const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
@@ -70,7 +77,8 @@ const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unkno
 const refused = (field: string, message: string) =>
   SandboxError.make("ERR_CONFIG_INVALID", {
     message: `compose: ${field} ${message}`,
-    nextStep: "correct the compose file, or leave the service out with `compose.services`",
+    nextStep:
+      "correct the compose file, leave the service out with `compose.services`, or run it yourself, outside of the session",
     details: { field, compose: true }
   })
 
@@ -83,9 +91,6 @@ const said = (output: string): string =>
     .slice(-5)
     .join(" ") || "it does not say why"
 
-const isInside = (path: Path.Path, root: string, target: string): boolean =>
-  target === root || target.startsWith(`${root}${path.sep}`)
-
 /** The real path of a file of the checkout. */
 export const located = Effect.fnUntraced(function* (checkout: string, file: string) {
   const fs = yield* FileSystem.FileSystem
@@ -95,29 +100,8 @@ export const located = Effect.fnUntraced(function* (checkout: string, file: stri
   const root = Option.getOrElse(yield* real(checkout), () => checkout)
   const found = Option.getOrUndefined(yield* real(path.join(root, file)))
   if (found === undefined) return yield* refused(file, "is not in the checkout: is it committed on this branch?")
-  if (!isInside(path, root, found)) return yield* refused(file, "leads out of the repository, through a link")
+  if (!mounts.isInside(path, root, found)) return yield* refused(file, "leads out of the repository, through a link")
   return found
-})
-
-/** The digest of compose files, each by the name that the setup gives it. */
-const trusted = Effect.fnUntraced(function* ({ compose, row }: Rendering, files: ReadonlyArray<string>) {
-  if (compose.digest === undefined) return
-  const fs = yield* FileSystem.FileSystem
-  const { sha256 } = yield* Hasher
-  const digests = yield* Effect.forEach(
-    compose.files,
-    Effect.fnUntraced(function* (name, index) {
-      const bytes = yield* Effect.mapError(fs.readFile(files[index]!), () => refused(name, "cannot be read"))
-      return [name, yield* sha256(Stream.make(bytes))] as const
-    })
-  )
-  if ((yield* Trust.digestOf(digests)) === compose.digest) return
-  return yield* SandboxError.make("ERR_CONFIG_UNTRUSTED", {
-    message: `${compose.files.join(", ")} on ${row.workBranch ?? row.branch} is not what was read, and accepted, beside the repository's sandbox.yaml`,
-    nextStep:
-      "bring the session up where the repository has the branch's compose file checked out, or name a configuration of your own with --config",
-    details: { field: "compose.file", file: compose.files[0], runs: ["compose.file"] }
-  })
 })
 
 /** Refuses a file that draws in what nobody has accepted, or what is not in the checkout. */
@@ -137,53 +121,19 @@ const selfContained = Effect.fnUntraced(function* ({ checkout }: Rendering, name
     if (reference.path.includes("$")) return yield* refused(reference.field, "must be a plain path")
     // relative to the project, which is the checkout
     const target = path.resolve(checkout, reference.path)
-    if (!(yield* isOfCheckout(checkout, target))) return yield* refused(reference.field, "is not in the repository")
+    if (!(yield* mounts.isOfCheckout(checkout, target)))
+      return yield* refused(reference.field, "is not in the repository")
   }
 })
 
-/** Whether a path is in the checkout, wherever links lead; one that is not there by where it would be. */
-const isOfCheckout = Effect.fnUntraced(function* (checkout: string, target: string) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const root = yield* Effect.orElseSucceed(fs.realPath(checkout), () => checkout)
-  let nearest = path.resolve(root, path.relative(checkout, target))
-  if (!isInside(path, root, nearest)) return false
-  while (nearest !== root) {
-    const real = yield* Effect.option(fs.realPath(nearest))
-    if (Option.isSome(real)) return isInside(path, root, real.value)
-    // a link that leads nowhere may lead somewhere soon
-    if (Option.isSome(yield* Effect.option(fs.readLink(nearest)))) return false
-    nearest = path.dirname(nearest)
-  }
-  return true
-})
-
-/** `.env`, which both tools read by themselves. One that was inherited leads to the repository. */
-const dotenv = Effect.fnUntraced(function* ({ checkout, row }: Rendering) {
+/** `.env`, which both tools read by themselves. One that was inherited leads to the repository, unless a box has written it. */
+const dotenv = Effect.fnUntraced(function* ({ checkout, row, wanted }: Rendering) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const real = yield* Effect.option(fs.realPath(path.join(checkout, ".env")))
-  if (Option.isNone(real) || (yield* isOfCheckout(checkout, path.join(checkout, ".env")))) return
+  if (Option.isNone(real) || (yield* mounts.isOfCheckout(checkout, path.join(checkout, ".env")))) return
   const repository = yield* Effect.option(fs.realPath(row.repository))
-  if (Option.isSome(repository) && isInside(path, repository.value, real.value)) return
+  const isOfRepository = Option.isSome(repository) && mounts.isInside(path, repository.value, real.value)
+  if (isOfRepository && wanted.isolated !== true) return
   return yield* refused(".env", "leads out of the repository, through a link")
-})
-
-/** What is to be said of a path of this host that a service would see; nothing where it is the checkout's own. */
-const allowed = Effect.fnUntraced(function* (checkout: string, { field, path: target, readOnly }: Mount) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  if (yield* isOfCheckout(checkout, path.resolve(checkout, target))) return undefined
-  const kind = yield* Effect.orElseSucceed(
-    Effect.map(fs.stat(target), ({ type }) => type),
-    () => undefined
-  )
-  const isShown = readOnly && kind !== "Socket"
-  return {
-    field,
-    fatal: !isShown,
-    message: isShown
-      ? `shows ${target} of this host, which every session sees`
-      : `has ${target}, which is not in the repository: mount a directory of the repository, a named volume, or read-only`
-  }
 })

@@ -13,6 +13,8 @@ export interface Site {
   readonly checkout: string
   /** The network of the box, which sees the services by their names in it; without one they have ports of this host. */
   readonly network?: string | undefined
+  /** Whether the box keeps what runs in it from this host. */
+  readonly isolated: boolean
 }
 
 /** Whether there can be services beside the boxes of a provider. */
@@ -29,14 +31,17 @@ export const check = Effect.fnUntraced(function* ({
 /** Finds it; of a checkout that only the box can see, a copy is made and kept. */
 export const find = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
   const { id, workspacePath } = yield* held.row
+  const isolated = backend.isolation !== "none"
   if (!backend.capabilities.includes("network")) {
-    return workspacePath === null ? yield* notBeside(backend.name) : ({ checkout: workspacePath } satisfies Site)
+    return workspacePath === null
+      ? yield* notBeside(backend.name)
+      : ({ checkout: workspacePath, isolated } satisfies Site)
   }
   const { engine, name: network } = yield* backend.network(ref)
   const here = yield* tool.engine(id)
   if (here !== engine) return yield* otherEngine(backend.name, { engine, here })
   const checkout = workspacePath ?? (yield* copied(id, backend, ref))
-  return { checkout, network } satisfies Site
+  return { checkout, isolated, network } satisfies Site
 })
 
 const copied = Effect.fnUntraced(function* (session: string, backend: Backend, ref: InstanceRef) {

@@ -106,8 +106,10 @@ export const engine = Effect.fnUntraced(function* (session: string) {
   const { code, output, stdout } = yield* docker(["info", "--format", "{{json .ID}}"], { session })
   const id = /"([^"]+)"/.exec(stdout)?.[1]
   if (code === 0 && id !== undefined) return id
+  // some clients trip over the missing answer, and say nothing else
+  const asked = yield* docker(["version", "--format", "{{.Server.Version}}"], { session })
   return yield* SandboxError.make("ERR_PROVIDER_UNAVAILABLE", {
-    message: `no Docker engine answers: ${lastOf(output)}`,
+    message: `no Docker engine answers: ${lastOf(asked.code === 0 ? output : asked.output)}`,
     nextStep: "start Docker, or make DOCKER_HOST right, and try again",
     details: { field: "compose", command: "docker" }
   })
@@ -146,10 +148,13 @@ export const endLeftovers = Effect.fnUntraced(function* (session: string) {
   )
 })
 
-/** The last line that says something. */
-export const lastOf = (output: string): string =>
-  output
-    .trim()
+/** The line that says why: the last that tells of an error, or the last at all. */
+export const lastOf = (output: string): string => {
+  const lines = output
     .split("\n")
-    .findLast((line) => line.trim() !== "")
-    ?.trim() ?? "it said nothing"
+    .map((line) => line.trim())
+    // that there were errors says none of them
+    .filter((line) => line !== "" && !/Encountered errors while/i.test(line))
+  const why = lines.findLast((line) => /^ERROR\b|Error response from daemon|Cannot connect to/i.test(line))
+  return (why ?? lines.at(-1) ?? "it said nothing").replace(/^ERROR: +/i, "")
+}

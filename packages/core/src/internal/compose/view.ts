@@ -6,11 +6,13 @@ import * as SandboxError from "../../SandboxError.ts"
 import type { Session } from "../../Session.ts"
 import * as Slots from "../../Slots.ts"
 import type { LogChunk } from "../logFrames.ts"
+import { unlooked } from "../unlooked.ts"
 import { mapOf } from "./document.ts"
 import * as engine from "./engine.ts"
 import * as record from "./record.ts"
-import { isWorking, onHost, projectOf } from "./start.ts"
+import { projectOf } from "./start.ts"
 import * as tool from "./tool.ts"
+import { isWorking, onHost } from "./working.ts"
 
 /** The containers of a session; none where nothing was ever begun for it. */
 const containers = Effect.fnUntraced(function* (row: Session) {
@@ -45,18 +47,7 @@ export const published = Effect.fnUntraced(function* (row: Session) {
 
 const view = (row: Session, name: string): ServiceView => {
   const [port] = row.setup?.compose?.services.find((service) => service.name === name)?.ports ?? []
-  const number = port === undefined ? undefined : Slots.numberOf(row.ports ?? {}, port.name)
-  return {
-    name,
-    port: number ?? null,
-    url: null,
-    pid: null,
-    exitCode: null,
-    managed: true,
-    healthy: null,
-    listenerPid: null,
-    wrongOwner: null
-  }
+  return unlooked(name, port === undefined ? undefined : Slots.numberOf(row.ports ?? {}, port.name))
 }
 
 /** From the ledger alone: those that the setup names. */

@@ -20,7 +20,32 @@ export const leftovers = Effect.fnUntraced(function* (options: GcOptions, remove
     const why = `what compose services have left cannot be told, so nothing is concluded about them: ${found.failure.message}`
     return kept.length === 0 ? [] : [report(null, why)]
   }
-  return (yield* Effect.forEach(found.success, (project) => judge(project, options, removeUnknown))).flat()
+  const projects = new Set(found.success.map(({ session }) => session))
+  const alone = kept.filter((session) => !projects.has(session))
+  return [
+    ...(yield* Effect.forEach(found.success, (project) => judge(project, options, removeUnknown))),
+    ...(yield* Effect.forEach(alone, (session) => remembered(session, options)))
+  ].flat()
+})
+
+/** A session that is no more, and of which this host remembers services that the engine has not got. */
+const remembered = Effect.fnUntraced(function* (id: string, options: GcOptions) {
+  const known = yield* Effect.result((yield* Ledger).session(id))
+  // other ledgers may have sessions on this host
+  if (Result.isFailure(known) || Option.isNone(known.success)) return []
+  const session = known.success.value
+  if (session.owner !== (yield* Principal) || !isOver(session) || !(yield* isIdle(session))) return []
+  if (isRecent(yield* Time.millis, session.updatedAt, options.olderThan)) return []
+  const what = "what this host remembers of its compose services is left"
+  const here = yield* Effect.result(end.here(id))
+  if (Result.isFailure(here)) return [report(session, `${what}, and nothing is concluded: ${here.failure.message}`)]
+  const run = whileIdle(
+    id,
+    (row) => Effect.succeed(isOver(row)),
+    (held) => Effect.as(held.phase("compose", end.remove(session)), {})
+  )
+  const finding: Finding = { session, finding: `${what}, and the engine has none of them`, action: "destroy_box", run }
+  return [finding]
 })
 
 type Found = Effect.Success<ReturnType<typeof engine.projects>>[number]
@@ -70,6 +95,7 @@ const unknown = (project: Found, removeUnknown: boolean): ReadonlyArray<Finding>
   const run = Effect.gen(function* () {
     if (Option.isSome(yield* (yield* Ledger).session(project.session))) return "skipped" as const
     yield* engine.remove(project)
+    yield* record.forget(project.session)
     return "done" as const
   })
   return [{ session: null, finding: what, action: "destroy_box", run }]
