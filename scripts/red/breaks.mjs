@@ -337,7 +337,7 @@ export const breaks = [
     invariant: "30",
     why: "an interruption forgets its ids",
     file: `${core}/Claim.ts`,
-    edits: [["Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, settled.value, way)))", "cause"]],
+    edits: [["Cause.combine(cause, Cause.fail(clean ? told : notUndone(told, row, way)))", "cause"]],
     tests: system("idempotency"),
     only: "I-30 "
   },
@@ -394,8 +394,8 @@ export const breaks = [
     file: `${core}/Claim.ts`,
     edits: [
       [
-        "undone.flatMap(Rollback.failedEvent)],\n        release: true",
-        "undone.flatMap(Rollback.failedEvent)],\n        release: false"
+        "undone.flatMap(Rollback.failedEvent)],\n      release: true",
+        "undone.flatMap(Rollback.failedEvent)],\n      release: false"
       ]
     ],
     tests: claims,
@@ -415,8 +415,8 @@ export const breaks = [
     file: `${core}/Claim.ts`,
     edits: [
       [
-        "return yield* unsettled(told, before.id, SandboxError.fromCause(",
-        "return yield* told\n    return yield* unsettled(told, before.id, SandboxError.fromCause("
+        "return yield* unsettled(failed, before.id, SandboxError.fromCause(",
+        "return yield* failed\n    return yield* unsettled(failed, before.id, SandboxError.fromCause("
       ]
     ],
     tests: claims,

@@ -1,4 +1,4 @@
-/** An `mv` that is the real one, but may be made to wait: it is what puts a checkout in place in a box. */
+/** An `mv` that is the real one, but may be made to wait: it is what puts a checkout in place in a box. Or another command. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Effect } from "effect"
@@ -14,12 +14,12 @@ export interface HeldMove {
 }
 
 /** The `nth` call whose arguments contain `hold` waits until `open`, whatever becomes of the rest. */
-export const heldMove = (w: World, hold: string, nth: number): HeldMove => {
-  const bin = join(w.directory, "held-mv")
+export const heldMove = (w: World, hold: string, nth: number, command: "mv" | "mkdir" = "mv"): HeldMove => {
+  const bin = join(w.directory, `held-${command}`)
   const [calls, gate, waiting] = [join(bin, "calls"), join(bin, "open"), join(bin, "waiting")]
   mkdirSync(bin, { recursive: true })
   writeFileSync(
-    join(bin, "mv"),
+    join(bin, command),
     `#!/bin/sh
 case "$*" in
   *"${hold}"*)
@@ -29,13 +29,17 @@ case "$*" in
       while [ ! -e ${gate} ]; do sleep 0.02; done
     fi ;;
 esac
-PATH="${w.env["PATH"]}" exec mv "$@"
+PATH="${w.env["PATH"]}" exec ${command} "$@"
 `,
     { mode: 0o755 }
   )
   return {
     env: { PATH: `${bin}:${w.env["PATH"]}` },
-    held: eventually("a call of mv waits", () => existsSync(waiting) && readFileSync(waiting, "utf8") !== "", 90),
+    held: eventually(
+      `a call of ${command} waits`,
+      () => existsSync(waiting) && readFileSync(waiting, "utf8") !== "",
+      90
+    ),
     get open() {
       const script = Number(readFileSync(waiting, "utf8"))
       writeFileSync(gate, "")

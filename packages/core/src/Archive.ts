@@ -8,7 +8,11 @@ import { Data, Effect, Stream } from "effect"
 import * as header from "./internal/archiveHeader.ts"
 
 /** An archive that cannot be used, as a sentence. */
-export class Unusable extends Data.TaggedError("Unusable")<{ readonly message: string }> {}
+export class Unusable extends Data.TaggedError("Unusable")<{
+  readonly message: string
+  /** It ended before its end mark: made anew it may be whole. */
+  readonly early?: true | undefined
+}> {}
 
 export type Kind = "file" | "directory" | "symlink" | "hardlink"
 
@@ -27,6 +31,8 @@ export interface Options {
   readonly rename?: ((path: string) => string | undefined) | undefined
   /** Says what is wrong with an entry, or nothing. */
   readonly check?: ((entry: Entry) => string | undefined) | undefined
+  /** The permissions to write instead. */
+  readonly mode?: ((kind: Kind, mode: number) => number) | undefined
   /** Whose everything is; the superuser's, when absent, which only the superuser would unpack so. */
   readonly owner?: header.Owner | undefined
 }
@@ -92,7 +98,8 @@ const normalize = (name: string): string | undefined => {
   return parts.includes("..") ? undefined : parts.join("/")
 }
 
-const makeReader = (counts: Tally, { check, owner, rename = (path) => path }: Options) => {
+const makeReader = (counts: Tally, options: Options) => {
+  const { check, owner, mode: permit = (_, given) => given, rename = (path) => path } = options
   /** What the bytes at hand are. */
   let mode: "header" | "extension" | "content" | "dropped" | "ended" = "header"
   /** Bytes until that is whole, with what fills up its last block. */
@@ -152,7 +159,7 @@ const makeReader = (counts: Tally, { check, owner, rename = (path) => path }: Op
     if (name === undefined || name === "" || linked === undefined) return nothing
     if (fields.kind !== "directory") counts.files += 1
     if (mode === "dropped") mode = "content"
-    return header.write({ ...fields, name, target: linked }, owner)
+    return header.write({ ...fields, name, target: linked, mode: permit(fields.kind, fields.mode) }, owner)
   }
 
   const whole = (bytes: Uint8Array): Uint8Array | Unusable => {
@@ -210,7 +217,9 @@ const makeReader = (counts: Tally, { check, owner, rename = (path) => path }: Op
   }
 
   const end = (): Uint8Array | Unusable =>
-    mode === "ended" ? nothing : new Unusable({ message: "the archive ended early: the copy was cut short" })
+    mode === "ended"
+      ? nothing
+      : new Unusable({ message: "the archive ended early: the copy was cut short", early: true })
 
   return { push, end }
 }

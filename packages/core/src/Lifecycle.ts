@@ -86,7 +86,7 @@ export const edges: ReadonlyArray<Edge> = [
   { from: ["ready", "completed"], to: ["syncing"], by: ["resume"] },
   { from: ["persisting"], to: ["stopped", "persist_failed", "stopped_unpersisted"], by: ["down", "destroy"] },
   { from: ["persist_failed", "stopped_unpersisted"], to: ["persisting"], by: ["down"] },
-  { from: ["stopped", "stopped_unpersisted", "failed"], to: ["provisioning"], by: ["resume"] },
+  { from: ["stopped", "stopped_unpersisted", "persist_failed", "failed"], to: ["provisioning"], by: ["resume"] },
   { from: ["ready", "completed", "stopped", "stopped_unpersisted", "failed"], to: ["switching"], by: ["switch"] },
   { from: ["switching"], to: ["prior", "stopped", "failed"], by: ["switch", "gc"] },
   { from: ["switching"], to: ["provisioning"], by: ["switch"] },

@@ -2,6 +2,8 @@
 const core = "packages/core/src"
 const folder = `${core}/internal/boxCheckout`
 const tests = { project: "system", file: "test/boxCheckout.test.ts" }
+const traps = { project: "system", file: "test/boxCheckoutTraps.test.ts" }
+const kept = { project: "system", file: "test/boxCheckoutKept.test.ts" }
 
 export const breaks = [
   {
@@ -34,7 +36,7 @@ export const breaks = [
     invariant: "34",
     why: "half a checkout is taken for one",
     file: `${folder}/copy.ts`,
-    edits: [["  if (marked > 0) return false\n", ""]],
+    edits: [['  if (marked) return "begun" satisfies Extent\n', ""]],
     tests,
     only: "I-34 what is half in its place"
   },
@@ -44,24 +46,99 @@ export const breaks = [
     file: `${core}/internal/visible.ts`,
     edits: [
       [
-        "  return made === undefined ? nothing : yield* statusOf(made.directory, base)\n",
-        "  return made === undefined || base !== undefined ? nothing : yield* statusOf(made.directory, base)\n"
+        "  return made === undefined ? nothing : yield* statusOf(made.directory, { base })\n",
+        "  return made === undefined || base !== undefined ? nothing : yield* statusOf(made.directory, { base })\n"
       ]
     ],
     tests,
     only: "I-42 gc removes a box"
   },
   {
-    invariant: "91",
-    why: "a repository is looked for outside of the copy",
-    file: `${folder}/distrust.ts`,
-    edits: [
-      [
-        "return real.startsWith(`${root}${path.sep}`) ? real : yield* leadsOut(path.relative(root, git))",
-        'return root === "" ? yield* leadsOut(path.relative(root, git)) : real'
-      ]
-    ],
+    invariant: "33",
+    why: "a shell of a dead process makes its directory anew",
+    file: `${folder}/swap.ts`,
+    edits: [['    [ -d "$own/old" ] || mkdir "$own/old" || return\n', '    mkdir -p "$own/old" || return\n']],
     tests,
+    only: "I-33 a move into the box that had not begun"
+  },
+  {
+    invariant: "34",
+    why: "whatever is called as the mark is one",
+    file: `${folder}/copy.ts`,
+    edits: [['name.slice(name.indexOf("/") + 1) === swap.begun', 'name !== ""']],
+    tests: kept,
+    only: "I-34 is saved beside"
+  },
+  {
+    invariant: "67",
+    why: "half a checkout is nothing to lose",
+    file: `${folder}/copy.ts`,
+    edits: [['  if (there === "begun") return yield* unfinished()\n', '  if (there === "begun") return undefined\n']],
+    tests: kept,
+    only: "I-67 is not given up"
+  },
+  {
+    invariant: "53",
+    why: "what a clone says of its remotes is believed",
+    file: `${core}/internal/work/captureHistory.ts`,
+    edits: [["  if (checkout.linked) return tips\n", "  if (checkout.linked || tips.length > 0) return tips\n"]],
+    tests: kept,
+    only: "I-53 is not published"
+  },
+  {
+    invariant: "53",
+    why: "what the repository is about to throw away counts as published",
+    file: `${core}/internal/work/captureHistory.ts`,
+    edits: [["  return there.filter((oid) => !loose.includes(oid))\n", "  return there.slice(loose.length * 0)\n"]],
+    tests: kept,
+    only: "I-53 is not published"
+  },
+  {
+    invariant: "53",
+    why: "a clone on this host is believed",
+    file: `${core}/internal/work/captureHistory.ts`,
+    edits: [["  if (checkout.linked) return tips\n", "  if (checkout.linked || tips.length > 0) return tips\n"]],
+    tests: kept,
+    only: "I-53 of a URL"
+  },
+  {
+    invariant: "53",
+    why: "what this host's user ignores is left out of a box's work",
+    file: `${core}/internal/work/checkout.ts`,
+    edits: [["...(copied ? filesOfUser : []), ", ""]],
+    tests: kept,
+    only: "I-53 is saved whatever"
+  },
+  {
+    invariant: "53",
+    why: "every file of a copy counts as changed",
+    file: `${core}/internal/work/checkout.ts`,
+    edits: [["  if (copied) yield* refresh(checkout)\n", ""]],
+    tests: kept,
+    only: "is saved where a file of the repository"
+  },
+  {
+    invariant: "53",
+    why: "a copy is as closed to its reader as what is in the box",
+    file: `${folder}/copy.ts`,
+    edits: [["{ check, rename, mode: readable }", "{ check, rename }"]],
+    tests: kept,
+    only: "is saved where its owner may not read"
+  },
+  {
+    invariant: "31",
+    why: "a box whose checkout is broken cannot be started to put it right",
+    file: `${core}/internal/boxCheckout.ts`,
+    edits: [['    if (broken === "refused") return', "    if (broken !== undefined) return"]],
+    tests: kept,
+    only: "I-31 in a checkout that has no repository"
+  },
+  {
+    invariant: "91",
+    why: "a file names a repository outside of the copy",
+    file: `${folder}/distrust.ts`,
+    edits: [["  return yield* out\n})\n\n/**\n * Whether a path", "  return real\n})\n\n/**\n * Whether a path"]],
+    tests: traps,
     only: "I-91 leads to nothing"
   },
   {
@@ -74,7 +151,7 @@ export const breaks = [
         "  for (const link of links.slice(links.length)) yield* checkLink"
       ]
     ],
-    tests,
+    tests: traps,
     only: "I-91 leads to nothing"
   },
   {
@@ -82,7 +159,7 @@ export const breaks = [
     why: "a repository borrows the host's objects",
     file: `${folder}/distrust.ts`,
     edits: [["  for (const name of borrowing) yield*", "  for (const name of borrowing.slice(2)) yield*"]],
-    tests,
+    tests: traps,
     only: "I-91 leads to nothing"
   },
   {
@@ -90,8 +167,64 @@ export const breaks = [
     why: "git believes the configuration of the box",
     file: `${folder}/distrust.ts`,
     edits: [["  if (yield* exists(config)) {", '  if (config === "") {']],
-    tests,
+    tests: traps,
     only: "I-91 runs no program"
+  },
+  {
+    invariant: "91",
+    why: "a link of a repository may lead into the checkout, where the next one leads out",
+    file: `${folder}/distrust.ts`,
+    edits: [
+      ["  const own = path.join(git, path.sep)\n", "  const own = path.join(copied.root, path.sep)\n"],
+      ["  if (!link.startsWith(own)) return\n", "  if (!link.startsWith(path.join(git, path.sep))) return\n"]
+    ],
+    tests: traps,
+    only: "by two hops"
+  },
+  {
+    invariant: "91",
+    why: "a file names a repository anywhere in the checkout",
+    file: `${folder}/distrust.ts`,
+    edits: [['path.join(around, ".git", path.sep)', "path.join(around, path.sep)"]],
+    tests: traps,
+    only: "I-91 leads nowhere but"
+  },
+  {
+    invariant: "91",
+    why: "a link goes down and up again",
+    file: `${folder}/distrust.ts`,
+    edits: [["  if (!isStraight(target) || !path.resolve", '  if (target === "" || !path.resolve']],
+    tests: traps,
+    only: "I-91 leads nowhere but"
+  },
+  {
+    invariant: "91",
+    why: "a file of any size is copied",
+    file: `${folder}/copy.ts`,
+    edits: [["    bytes += size\n", "    bytes += size % 512\n"]],
+    tests: traps,
+    only: "I-91 is not larger"
+  },
+  {
+    invariant: "31",
+    why: "an archive that is cut short once is a failure",
+    file: `${folder}/copy.ts`,
+    edits: [["    if (attempt === attempts) return", "    if (attempt <= attempts) return"]],
+    tests: { project: "core", file: "packages/core/test/boxCopy.test.ts" },
+    only: "is made anew"
+  },
+  {
+    invariant: "83",
+    why: "a copy that is being removed must be there to be removed",
+    file: `${core}/internal/placing.ts`,
+    edits: [
+      [
+        "    Effect.catchIf(isAbsent, () => Effect.void)\n",
+        "    Effect.catchIf(isAbsent, (error) => Effect.fail(error))\n"
+      ]
+    ],
+    tests: { project: "core", file: "packages/core/test/placing.test.ts" },
+    only: "succeeds while the removal"
   },
   {
     invariant: "107",

@@ -28,7 +28,7 @@ export const breaks = [
     invariant: "34",
     why: "a session whose work is only put aside is resumed by force",
     file: `${core}/programs/resume.ts`,
-    edits: [['session.state === "stopped_unpersisted" && session.instance === null', "false"]],
+    edits: [["isUnsaved && session.instance === null", "false"]],
     tests,
     only: "I-34 outlives a down that SIGINT"
   },

@@ -18,14 +18,30 @@ import * as swap from "./boxCheckout/swap.ts"
 export const isOurs = ({ capabilities }: Backend): boolean =>
   !capabilities.includes("workspace") && capabilities.includes("files") && capabilities.includes("exec")
 
-/** Puts a checkout into the box, or keeps the one that is there with all its work. What a dead attempt began is finished. */
+/**
+ * Puts a checkout into the box, or keeps the one that is there with all its work. What a dead attempt began is finished.
+ *
+ * Files without a repository are refused unless `broken` ones are kept, for whoever puts that right in the box.
+ */
 export const place = Effect.fnUntraced(function* (
   held: Held,
   backend: Backend,
-  { ref, source }: { readonly ref: InstanceRef; readonly source: WorkspaceSource }
+  {
+    broken = "refused",
+    ref,
+    source
+  }: {
+    readonly broken?: "refused" | "kept" | undefined
+    readonly ref: InstanceRef
+    readonly source: WorkspaceSource
+  }
 ) {
   const there = yield* held.phase("workspace", swap.standing(backend, ref))
-  if (there._tag === "broken") return yield* broken((yield* held.row).name)
+  if (there._tag === "broken") {
+    const { id, name } = yield* held.row
+    if (broken === "refused") return yield* noRepository(id, name)
+    return placed(source.branch, `the checkout in the box of ${name} has no git repository, and cannot be saved so`)
+  }
   if (there._tag === "checkout") return placed(branchOf(there.head) ?? source.branch)
   const directory = (yield* Path.Path).join(yield* staging, "checkout")
   yield* held.phase("clone", clone(source, directory))
@@ -33,7 +49,7 @@ export const place = Effect.fnUntraced(function* (
   return placed(source.branch)
 }, Effect.scoped)
 
-const placed = (branch: string): WorkspacePlacement => ({ branch, warnings: [] })
+const placed = (branch: string, ...warnings: ReadonlyArray<string>): WorkspacePlacement => ({ branch, warnings })
 
 /** The branch that git's `HEAD` names, if it is one. */
 const branchOf = (head: string): string | undefined => {
@@ -41,10 +57,10 @@ const branchOf = (head: string): string | undefined => {
   return branch === undefined || Repository.checkBranch(branch) !== undefined ? undefined : branch
 }
 
-const broken = (session: string) =>
+const noRepository = (id: string, name: string) =>
   SandboxError.make("ERR_WORKSPACE_FAILED", {
-    message: `the directory of the checkout in the box of ${session} has files in it, and no git repository`,
-    nextStep: `take out what you need with \`sandbox cp ${session}:. <directory>\`, then empty it or destroy the session`,
+    message: `the directory of the checkout in the box of ${name} has files in it, and no git repository`,
+    nextStep: `start it as it is with \`sandbox resume ${id} --force\`, and put that right or take out what you need: \`sandbox cp ${id}:. <directory>\``,
     retryable: false,
     details: { path: ".git" }
   })

@@ -45,7 +45,10 @@ export const staging = Effect.fnUntraced(function* (directory: string) {
     Effect.mapError(fs.makeTempDirectory({ directory, prefix: own }), (error) =>
       refused(`nothing can be made in ${directory}`, error)
     ),
-    (made) => Effect.ignore(remove(made), { log: "Warn" })
+    (made) =>
+      Effect.catch(remove(made), ({ message }) =>
+        Effect.logWarning(`${made} could not be removed, and is by the next copy: ${message}`)
+      )
   )
 })
 
@@ -75,14 +78,18 @@ export const remove = Effect.fnUntraced(function* (target: string) {
   )
 })
 
+/** What is gone meanwhile is what was wanted: a removal that failed at one place may still go on at others. */
 const open: (directory: string) => Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> =
-  Effect.fnUntraced(function* (directory) {
-    const fs = yield* FileSystem.FileSystem
-    const path = yield* Path.Path
-    if ((yield* fs.lstat(directory)).type !== "Directory") return
-    yield* fs.chmod(directory, 0o700)
-    for (const name of yield* fs.readDirectory(directory)) yield* open(path.join(directory, name))
-  })
+  Effect.fnUntraced(
+    function* (directory) {
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      if ((yield* fs.lstat(directory)).type !== "Directory") return
+      yield* fs.chmod(directory, 0o700)
+      for (const name of yield* fs.readDirectory(directory)) yield* open(path.join(directory, name))
+    },
+    Effect.catchIf(isAbsent, () => Effect.void)
+  )
 
 /** Moves a file, link or tree to where it belongs; a directory that is there keeps what it has. */
 export const place = Effect.fnUntraced(function* (from: string, to: string) {

@@ -20,7 +20,16 @@ import type { Resolved } from "./secrets.ts"
 export const finish = Effect.fnUntraced(function* (
   held: Held,
   backend: Backend,
-  { ref, secrets }: { readonly ref: InstanceRef; readonly secrets: ReadonlyArray<Resolved> }
+  {
+    broken,
+    ref,
+    secrets
+  }: {
+    /** What becomes of a checkout that has lost its repository; it is refused, when absent. */
+    readonly broken?: "kept" | undefined
+    readonly ref: InstanceRef
+    readonly secrets: ReadonlyArray<Resolved>
+  }
 ) {
   const row = yield* held.row
   const source: WorkspaceSource = {
@@ -33,7 +42,7 @@ export const finish = Effect.fnUntraced(function* (
     depth: row.setup?.depth
   }
   const placed = isOurs(backend)
-    ? yield* place(held, backend, { ref, source })
+    ? yield* place(held, backend, { broken, ref, source })
     : yield* held.phase("workspace", backend.attach(ref, source))
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })

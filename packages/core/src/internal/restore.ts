@@ -39,6 +39,7 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
   const applied = yield* apply({
     directory: options.directory,
     repository: options.repository,
+    copied: options.copied,
     document: work.document,
     object: (digest) => store.object(checkpointId, digest),
     branch: row.branch ?? undefined,

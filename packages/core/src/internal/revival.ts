@@ -58,8 +58,8 @@ const source = Effect.fnUntraced(function* (session: Session, backend: Backend) 
   return withWork
 })
 
-/** Whether the box has its checkout still. What cannot be told counts as one. */
-export const hasCheckout = Effect.fnUntraced(function* ({ instance }: Session, backend: Backend) {
+/** Whether the box has its checkout still, or what was begun to become one. What cannot be told counts as one. */
+const hasCheckout = Effect.fnUntraced(function* ({ instance }: Session, backend: Backend) {
   if (instance === null) return false
   if (!canSee(backend)) return true
   return yield* Effect.orElseSucceed(hasOne(backend, instance), () => true)

@@ -45,7 +45,10 @@ export const save = Effect.fnUntraced(function* (held: Held) {
     history: events.filter((event) => event.seq <= entry.seq),
     reason: "down",
     source
-  }).pipe(Effect.mapError(rejected))
+  }).pipe(
+    Effect.mapError(rejected),
+    Effect.mapError((error) => (source?._tag === "checkout" && source.options.copied ? halted(session, error) : error))
+  )
   yield* Effect.forEach(saved.warnings, held.warn)
   return { checkpoint: saved.checkpoint, staged: source?._tag === "staged" ? source.id : undefined }
 }, Effect.scoped)
@@ -59,6 +62,14 @@ export const unstage = (id: string) =>
 /** A save that could not be made is one thing, whatever kept it from being made. */
 const rejected = (error: SandboxError.SandboxError) =>
   error.code === "ERR_CHECKPOINT_FAILED" ? SandboxError.make("ERR_PERSIST_FAILED", SandboxError.fields(error)) : error
+
+/** What is wrong with a checkout that its box alone has can be put right only while that runs. */
+const halted = ({ id }: Session, error: SandboxError.SandboxError) =>
+  error.code === "ERR_PERSIST_FAILED" && !error.retryable
+    ? SandboxError.extend(error, {
+        nextStep: `start the box with \`sandbox resume ${id} --force\`: ${error.nextStep}`
+      })
+    : error
 
 /** Where the work of a checkpoint comes from: the checkout, or what was put aside before a halt that ended the box. */
 type Source =

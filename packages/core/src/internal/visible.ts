@@ -1,11 +1,13 @@
 /** The checkout of a session, where it can be seen from this host: in its own place, or as a copy of what is in the box. */
 import { Effect } from "effect"
+import * as Mirror from "../Mirror.ts"
 import type { WorkspaceStatus } from "../Provisioner.ts"
 import type { Backend } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
+import * as SandboxError from "../SandboxError.ts"
 import type { InstanceRef, Session } from "../Session.ts"
 import * as Setup from "../Setup.ts"
-import { type Copy, copy, isThere } from "./boxCheckout/copy.ts"
+import { type Copy, copy, type Extent, extent } from "./boxCheckout/copy.ts"
 import { status as statusOf } from "./boxCheckout/status.ts"
 import { isOurs } from "./boxCheckout.ts"
 import type { CaptureOptions } from "./work/capture.ts"
@@ -31,22 +33,40 @@ const nothing: WorkspaceStatus = { present: false, dirtyFiles: 0, unpublishedCom
 /** Whether checkouts of the provider's boxes can be seen at all. */
 export const canSee = (backend: Backend): boolean => backend.capabilities.includes("workspace") || isOurs(backend)
 
-/** Whether there is one that can be seen from this host. */
-export const isVisible = Effect.fnUntraced(function* ({ instance, workspacePath }: Session, backend: Backend) {
+/** Whether there is one that can be seen from this host, and that holds what its session did. */
+export const isVisible = Effect.fnUntraced(function* (session: Session, backend: Backend) {
+  const { instance, workspacePath } = session
   if (instance === null || !canSee(backend) || (workspacePath === null && !isOurs(backend))) return false
-  return yield* hasOne(backend, instance)
+  const there = yield* seen(backend, instance)
+  return there === "whole" || (there === "begun" && !isReplaced(session))
 })
 
-/** Whether the box has its checkout. Fails where that cannot be told. */
-export const hasOne = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
-  return isOurs(backend) ? yield* isThere(backend, ref) : (yield* backend.workspaceStatus(ref)).present
+/** Whether the box has its checkout, or what was begun to become one. Fails where that cannot be told. */
+export const hasOne = (backend: Backend, ref: InstanceRef) =>
+  Effect.map(seen(backend, ref), (there) => there !== "nothing")
+
+/** Whether the box has a whole checkout. What cannot be told counts as one. */
+export const isWhole = Effect.fnUntraced(
+  function* ({ instance }: Session, backend: Backend) {
+    if (instance === null) return false
+    return !canSee(backend) || (yield* seen(backend, instance)) === "whole"
+  },
+  Effect.orElseSucceed(() => true)
+)
+
+const seen = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
+  if (isOurs(backend)) return yield* extent(backend, ref)
+  return ((yield* backend.workspaceStatus(ref)).present ? "whole" : "nothing") satisfies Extent
 })
+
+/** Whether what is begun in its box is nobody's work: it never was ready, or what is being restored is saved. */
+const isReplaced = ({ readyAt, restoreFrom }: Session): boolean => readyAt === null || restoreFrom !== null
 
 /** What would be lost with the checkout of a box, `base` being a commit that its repository has. */
 export const status = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, base: string | null) {
   if (!isOurs(backend)) return yield* backend.workspaceStatus(ref)
   const made = yield* copy(backend, ref)
-  return made === undefined ? nothing : yield* statusOf(made.directory, base)
+  return made === undefined ? nothing : yield* statusOf(made.directory, { base })
 }, Effect.scoped)
 
 /**
@@ -59,11 +79,11 @@ export const look = Effect.fnUntraced(function* (session: Session, backend: Back
   if (!isOurs(backend)) {
     // the provider knows whether this is the place where the path means anything
     const status = yield* backend.workspaceStatus(instance)
-    const options = status.present && workspacePath !== null ? captured(session, workspacePath) : undefined
-    return { status, options }
+    if (!status.present || workspacePath === null) return { status, options: undefined }
+    return { status, options: { ...captured(session, workspacePath), origin: yield* origin(session) } }
   }
   const options = yield* copied(session, backend, instance)
-  return { status: options === undefined ? nothing : yield* statusOf(options.directory, session.commit), options }
+  return { status: options === undefined ? nothing : yield* statusOf(options.directory, options), options }
 })
 
 /** How the checkout is captured; none where there is none, or where it cannot be seen from this host. */
@@ -77,10 +97,41 @@ export const visible = Effect.fnUntraced(function* (session: Session, backend: B
 })
 
 const copied = Effect.fnUntraced(function* (session: Session, backend: Backend, ref: InstanceRef) {
-  const made = yield* copy(backend, ref)
+  const made = yield* Effect.mapError(taken(session, backend, ref), (error) => broken(session, error))
   if (made === undefined) return undefined
   const { directory, special } = made
   const warnings = special === 0 ? [] : [`left out: ${special} that are no files (devices, pipes or sockets)`]
-  const options: Visible = { ...captured(session, directory), repository: undefined, copy: made, warnings }
+  const options: Visible = {
+    ...captured(session, directory),
+    repository: undefined,
+    copied: true,
+    origin: yield* origin(session),
+    copy: made,
+    warnings
+  }
   return options
 })
+
+const taken = Effect.fnUntraced(function* (session: Session, backend: Backend, ref: InstanceRef) {
+  const there = yield* extent(backend, ref)
+  if (there === "begun" && isReplaced(session)) return undefined
+  return yield* copy(backend, ref, there)
+})
+
+/** The repository on this host that the checkout is of, or the mirror of its URL; none where that cannot be had now. */
+const origin = Effect.fnUntraced(function* ({ commit, repository }: Session) {
+  if (Repository.fromLocation(repository)._tag === "path") return repository
+  if (commit === null) return undefined
+  return yield* Effect.orElseSucceed(Mirror.ensure(repository, commit), () => undefined)
+})
+
+/** What is begun is finished by whoever brings the session up, and in a box that is halted nothing can be put right. */
+const broken = ({ id, stoppedAt }: Session, error: SandboxError.SandboxError) => {
+  if (error.code !== "ERR_WORKSPACE_FAILED" || error.retryable) return error
+  const way = `sandbox resume ${id} --force`
+  if (error.details?.["begun"] === true) return SandboxError.extend(error, { nextStep: `finish it with \`${way}\`` })
+  if (stoppedAt === null) return error
+  return SandboxError.extend(error, {
+    nextStep: `start the box with \`${way}\`, put that right in it, and halt it again`
+  })
+}

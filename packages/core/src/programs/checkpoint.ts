@@ -6,9 +6,9 @@ import * as checkpoints from "../internal/checkpoints.ts"
 import { refuseElsewhere } from "../internal/reach.ts"
 import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
-import { hasCheckout } from "../internal/revival.ts"
 import * as save from "../internal/save.ts"
 import * as sessions from "../internal/sessions.ts"
+import { isWhole } from "../internal/visible.ts"
 import { Ledger } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import type {
@@ -121,7 +121,7 @@ const look = (checkpoint: Checkpoint) =>
   )
 
 const isSeen = Effect.fnUntraced(function* (session: Session) {
-  return yield* hasCheckout(session, yield* (yield* Provisioners).get(session.provider))
+  return yield* isWhole(session, yield* (yield* Provisioners).get(session.provider))
 })
 
 /**

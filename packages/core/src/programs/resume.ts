@@ -15,7 +15,7 @@ import * as revival from "../internal/revival.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as services from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
-import { canSee, hasOne } from "../internal/visible.ts"
+import { canSee, hasOne, isWhole } from "../internal/visible.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import type { ResumeOptions } from "../Options.ts"
@@ -42,17 +42,18 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
   }
   if (session.state === "destroyed")
     return yield* impossible(session, "it is destroyed: make a new one with `sandbox up`")
-  if (session.state === "stopped_unpersisted" && session.instance === null) {
+  const isUnsaved = session.state === "stopped_unpersisted" || session.state === "persist_failed"
+  if (isUnsaved && session.instance === null) {
     return yield* impossible(
       session,
       "what its box held is not saved yet",
       `save it with \`sandbox down ${session.id}\` first`
     )
   }
-  if (session.state === "stopped_unpersisted" && options.force !== true) {
+  if (isUnsaved && options.force !== true) {
     return yield* SandboxError.make("ERR_FORCE_REQUIRED", {
-      message: `the record of ${session.name} was not saved when it was halted`,
-      nextStep: `save it with \`sandbox down ${session.id}\`, or go on with \`sandbox resume ${session.id} --force\``,
+      message: `${session.name} was not saved when it was halted`,
+      nextStep: `save it with \`sandbox down ${session.id}\`; where its checkout keeps it from that, start the box to put it right: \`sandbox resume ${session.id} --force\``,
       sessionId: session.id,
       state: session.state
     })
@@ -61,10 +62,10 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (session.state === "ready" && session.claim === null && session.instance !== null) {
     const seen = yield* backend.inspect(session.instance)
-    const isWhole = Effect.andThen(services.allRunning(backend, session), (all) =>
-      all ? revival.hasCheckout(session, backend) : Effect.succeed(false)
+    const isUp = Effect.andThen(services.allRunning(backend, session), (all) =>
+      all ? isWhole(session, backend) : Effect.succeed(false)
     )
-    if (seen._tag === "running" && (yield* isWhole)) return already(session)
+    if (seen._tag === "running" && (yield* isUp)) return already(session)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
   return (yield* revive(session, backend, before.operation, { force: options.force })).result
@@ -73,7 +74,7 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
 /** How to bring a session back. */
 export interface Revival {
   readonly verb?: "resume" | "restore" | undefined
-  /** Go on without a checkpoint that cannot be used. */
+  /** Go on without a checkpoint that cannot be used, and with a checkout that has lost its repository. */
   readonly force?: boolean | undefined
   /** Put this work in the place of what the checkout holds. */
   readonly restore?: revival.Wanted | undefined
@@ -97,12 +98,12 @@ export const revive = Effect.fnUntraced(function* (
       session,
       kind: "resume",
       operation,
-      from: ["ready", "completed", "stopped", "stopped_unpersisted", "failed"],
+      from: ["ready", "completed", "stopped", "stopped_unpersisted", "persist_failed", "failed"],
       enter: entrance
     },
     {
       verb: options.verb ?? "resume",
-      use: (held) => use(held, backend, { found, plan, wanted: options.restore }),
+      use: (held) => use(held, backend, { found, plan, wanted: options.restore, force: options.force === true }),
       settle: (held, failure) => settle(held, backend, { failure, begun: session.restoreFrom })
     }
   )
@@ -115,9 +116,11 @@ interface Given {
   readonly found: ReadonlyArray<secrets.Resolved>
   readonly plan: revival.Plan
   readonly wanted: revival.Wanted | undefined
+  readonly force: boolean
 }
 
-const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, { found, plan, wanted }: Given) {
+const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, given: Given) {
+  const { force, found, plan, wanted } = given
   const entered = yield* held.row
   yield* Effect.forEach(plan.warnings, held.warn)
   if (entered.expiresAt !== null && entered.expiresAt <= (yield* Time.millis)) {
@@ -149,7 +152,7 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, { f
     }))
   if ((yield* held.row).state === "provisioning") yield* held.commit({ move: yield* held.move("syncing") })
   if (row.instance !== null && row.readyAt !== null) yield* catchUp(held, backend, row.instance, from)
-  const finished = yield* ready.finish(held, backend, { ref, secrets: found })
+  const finished = yield* ready.finish(held, backend, { broken: force ? "kept" : undefined, ref, secrets: found })
   const result: ResumeResult = {
     sessionId: row.id,
     operationId: held.operationId,

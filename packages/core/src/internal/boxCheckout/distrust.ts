@@ -3,7 +3,7 @@
  *
  * Git runs what a repository's configuration and hooks name, and reads where its links and its other files lead. So of every
  * repository in the copy the configuration is cut down to what says how it is stored, hooks and whatever points at another
- * repository are put aside, and nothing of it may lead out of the copy. What was put aside is given back with the copy.
+ * repository are put aside, and nothing of it may lead out of the repository. What was put aside is given back with the copy.
  */
 import { Effect, FileSystem, Path, type PlatformError } from "effect"
 import * as Git from "../../Git.ts"
@@ -43,7 +43,7 @@ type Services = Git.GitServices | Path.Path
 /**
  * Makes the checkout in `directory` harmless, and answers what was put into `aside` for it, in this order.
  *
- * Fails with `ERR_WORKSPACE_FAILED`, naming the path, where something of a repository leads out of the checkout.
+ * Fails with `ERR_WORKSPACE_FAILED`, naming the path, where something of a repository leads out of it.
  */
 export const distrust = Effect.fnUntraced(
   function* (directory: string, aside: string, contents: Contents) {
@@ -85,20 +85,35 @@ const isOwn = Effect.fnUntraced(function* (git: string) {
   return (yield* (yield* FileSystem.FileSystem).stat(git)).type === "Directory"
 })
 
-/** Where a `.git` leads that is a link, or a file which names a place. A path of the box says nothing here. */
+/**
+ * Where a `.git` leads that is a file, as that of a submodule: into the `.git` of a checkout around it and nowhere else, by a way
+ * that nothing beside those can turn. A link is followed nowhere: git reads what a file names from where the link is.
+ */
 const led = Effect.fnUntraced(function* ({ root }: Copied, git: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const inside = Effect.fnUntraced(function* (target: string) {
-    const real = yield* Effect.orElseSucceed(fs.realPath(target), () => "")
-    return real.startsWith(`${root}${path.sep}`) ? real : yield* leadsOut(path.relative(root, git))
-  })
-  const real = yield* inside(git)
-  if ((yield* fs.stat(real)).type === "Directory") return real
-  const named = /^gitdir: (.+?)\n*$/s.exec(yield* fs.readFileString(real))?.[1]
-  if (named === undefined || path.isAbsolute(named)) return yield* leadsOut(path.relative(root, git))
-  return yield* inside(path.resolve(path.dirname(real), named))
+  const out = leadsOut(path.relative(root, git))
+  if ((yield* isLink(git)) || (yield* fs.stat(git)).type !== "File") return yield* out
+  const named = /^gitdir: (.+?)[\r\n]*$/s.exec(yield* fs.readFileString(git))?.[1]
+  if (named === undefined || !isStraight(named)) return yield* out
+  const to = path.resolve(path.dirname(git), named)
+  const real = yield* Effect.mapError(fs.realPath(to), () => out)
+  for (let around = path.dirname(path.dirname(git)); around.startsWith(root); around = path.dirname(around)) {
+    const within = path.join(around, ".git", path.sep)
+    if (to.startsWith(within) && real.startsWith(within)) return real
+  }
+  return yield* out
 })
+
+/**
+ * Whether a path, read from a directory that no link leads to, first goes up and then only down. What is not UTF-8 is read as
+ * something else than it is.
+ */
+const isStraight = (target: string): boolean => {
+  const parts = target.split("/").filter((part) => part !== "" && part !== ".")
+  const climbs = parts.findIndex((part) => part !== "..")
+  return !target.startsWith("/") && !target.includes("\ufffd") && !parts.slice(Math.max(climbs, 0)).includes("..")
+}
 
 /** What would lead git elsewhere or make it run something, and stands in the repository's own directory. */
 const dangerous = ["hooks", "commondir", "gitdir", "config.worktree"]
@@ -131,18 +146,24 @@ const disarm: (copied: Copied, git: string) => Disarming<boolean> = Effect.fnUnt
   return asked.code === 0
 })
 
-/** A link of a repository may not lead out; one that leads nowhere is nothing to git. */
+/**
+ * A link of a repository leads to nothing but what is the repository's own: beside that, whoever works in the box may have set
+ * a second link, which leads out. One that leads nowhere is nothing to git.
+ */
 const checkLink = Effect.fnUntraced(function* (copied: Copied, git: string, link: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  if (!link.startsWith(`${git}${path.sep}`)) return
-  const name = path.relative(copied.root, link)
+  const own = path.join(git, path.sep)
+  if (!link.startsWith(own)) return
+  const out = leadsOut(path.relative(copied.root, link))
   // what is not UTF-8 cannot be looked at by its name
-  if (link.includes("\ufffd")) return yield* leadsOut(name)
+  if (link.includes("\ufffd")) return yield* out
   if (!(yield* isLink(link))) return
+  const target = yield* fs.readLink(link)
   const real = yield* Effect.orElseSucceed(fs.realPath(link), () => undefined)
   if (real === undefined) return yield* putAside(copied, link)
-  if (!real.startsWith(`${copied.root}${path.sep}`)) return yield* leadsOut(name)
+  if (!isStraight(target) || !path.resolve(path.dirname(link), target).startsWith(own)) return yield* out
+  if (!real.startsWith(own)) return yield* out
 })
 
 const putAside = Effect.fnUntraced(function* ({ aside, away }: Copied, file: string) {

@@ -4,7 +4,8 @@
  * What comes is unpacked in the run directory, on the same file system, and then moved entry by entry: the checkout's own
  * directory may be a mount point. While that is under way a mark stands in the checkout that it is no whole one. Whoever
  * comes after a process that died finishes what it began, under a name of its own: what still runs of the dead one finds
- * nothing to move any more.
+ * nothing to move any more, and nowhere to move anything to. So each step moves something out of the attempt's directory or
+ * into it, the mark as well, and none makes that directory anew.
  */
 import { Effect, type Stream } from "effect"
 import { Ids } from "../../Ids.ts"
@@ -14,9 +15,12 @@ import type { InstanceRef } from "../../Session.ts"
 import * as inBox from "../inBox.ts"
 import { staging as mark } from "../work/checkout.ts"
 
+/** In the mark: by its name alone it may be anybody's. */
+export const begun = "placing"
+
 /** What stands where the checkout belongs. */
 export type Standing =
-  /** Nothing, or no whole checkout: nobody has worked there. */
+  /** Nobody has worked there. */
   | { readonly _tag: "nothing" }
   /** Files without a repository. */
   | { readonly _tag: "broken" }
@@ -52,21 +56,27 @@ move() {
 
 finish() {
   if [ -d "$own/new" ]; then
-    discard "$mark"
-    mkdir "$mark" && mkdir -p "$own/old" || return
+    [ -d "$own/old" ] || mkdir "$own/old" || return
+    if exists "$mark" && ! exists "$mark/${begun}"; then move "$mark" "$own/old" || return; fi
+    if ! exists "$mark"; then
+      [ -d "$own/mark" ] || mkdir "$own/mark" || return
+      [ -d "$own/mark/${begun}" ] || mkdir "$own/mark/${begun}" || return
+      mv "$own/mark" "$mark" || return
+    fi
     for entry in "$work"/* "$work"/.[!.]* "$work"/..?*; do
       if exists "$entry" && [ "$entry" != "$mark" ]; then move "$entry" "$own/old" || return; fi
     done
     mv "$own/new" "$own/moving" || return
   fi
   for entry in "$own/moving"/* "$own/moving"/.[!.]* "$own/moving"/..?*; do
-    exists "$entry" || continue
+    exists "$entry" && [ "\${entry##*/}" != ${mark} ] || continue
     if exists "$work/\${entry##*/}"; then
-      mkdir -p "$own/late" && move "$work/\${entry##*/}" "$own/late" || return
+      [ -d "$own/late" ] || mkdir "$own/late" || return
+      move "$work/\${entry##*/}" "$own/late" || return
     fi
     move "$entry" "$work" || return
   done
-  discard "$mark" || return
+  if exists "$mark"; then move "$mark" "$own" || return; fi
   # what cannot be removed is in nobody's way from here on
   mv "$own" "$run/replaced-$1" && discard "$run/replaced-$1"
   return 0
@@ -79,11 +89,12 @@ for left in "$run"/checkout-*; do
   mv "$left" "$own" || exit 1
   if [ -d "$own/new" ] || [ -d "$own/moving" ]; then finish "$1"; else discard "$own"; fi || exit 1
 done
+# a mark that nobody set who is still to be finished says nothing
+if exists "$mark/${begun}"; then discard "$mark" || exit 1; fi
 there=nothing
 for entry in "$work"/* "$work"/.[!.]* "$work"/..?*; do
   if exists "$entry"; then there=broken; break; fi
 done
-if exists "$mark"; then there=nothing; fi
 if [ $there = broken ] && exists "$work/.git"; then there=checkout; fi
 printf '%s\\n' $there
 head=

@@ -24,6 +24,8 @@ export interface ApplyOptions {
   readonly directory: string
   /** The path of the user's repository that the checkout is of; none where it is a clone of its own. */
   readonly repository?: string | undefined
+  /** The checkout is a copy of what only a box sees. */
+  readonly copied?: boolean | undefined
   /** The `Work` document. */
   readonly document: StoredObject
   /** Reads an object anew; fails when it is not what its digest says. */
@@ -84,7 +86,7 @@ const restore: (
   const { exclude, fallbackBranch, include, object, work } = options
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const checkout = yield* checkouts.open(options.directory, options.repository)
+  const checkout = yield* checkouts.open(options.directory, options)
   const staging = path.join(checkout.directory, checkouts.staging)
   yield* fs.remove(staging, { recursive: true, force: true })
   yield* history.unpack(checkout, work, object)

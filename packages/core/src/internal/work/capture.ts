@@ -18,8 +18,15 @@ export interface CaptureOptions {
   readonly directory: string
   /** The path of the user's repository that the checkout is of; none where it is a clone of its own. */
   readonly repository?: string | undefined
+  /** The checkout is a copy of what only a box sees. */
+  readonly copied?: boolean | undefined
   /** A commit that whoever restores is known to have. */
   readonly base: string | null
+  /**
+   * A repository on this host that has what was published, whatever a clone says of its remotes. Of a clone nothing but `base`
+   * is known to be published where there is none.
+   */
+  readonly origin?: string | undefined
   /** Patterns as in `.gitignore`: ignored files that are taken along. */
   readonly include: ReadonlyArray<string>
   /** Paths relative to the checkout that are left out. */
@@ -121,7 +128,7 @@ const read: (take: Take, warnings: Array<string>) => Effect.Effect<Work.Checkout
   Effect.fnUntraced(function* (take, warnings) {
     const { exclude, include, prefix, put, putFile } = take
     const path = yield* Path.Path
-    const checkout = yield* checkouts.open(take.directory, take.repository)
+    const checkout = yield* checkouts.open(take.directory, take)
     const { branch, head } = yield* history.headOf(checkout)
     const entries = yield* index.list(checkout)
     const staged = yield* index.changes(checkout, head, entries)
@@ -161,7 +168,7 @@ const read: (take: Take, warnings: Array<string>) => Effect.Effect<Work.Checkout
           texts: operation.files.map(({ content }) => content),
           known: take.whole
             ? []
-            : [...(take.base === null ? [] : [take.base]), ...(yield* history.publishedBy(checkout))]
+            : [...(take.base === null ? [] : [take.base]), ...(yield* history.publishedBy(checkout, take.origin))]
         })
       : { pack: undefined, requires: [] }
 

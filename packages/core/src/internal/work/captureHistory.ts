@@ -1,5 +1,6 @@
 /** What of a repository's history a checkpoint needs: where HEAD and its like point, and a pack of what is new there. */
 import { Effect, FileSystem, Path, Stream } from "effect"
+import * as Git from "../../Git.ts"
 import { type Checkout as Captured, operationDirectories, operationFiles } from "../../Work.ts"
 import { types } from "./blobs.ts"
 import { bytes, type Checkout, lines, stream, text } from "./checkout.ts"
@@ -146,7 +147,28 @@ export const select = Effect.fnUntraced(function* (checkout: Checkout, contents:
 export const packed = (checkout: Checkout, objects: ReadonlyArray<string>) =>
   stream(checkout, ["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"], { lines: objects })
 
-/** Commits that remote-tracking branches point to. */
-export const publishedBy = Effect.fnUntraced(function* (checkout: Checkout) {
-  return (yield* refsBelow(checkout, "refs/remotes")).map(({ oid }) => oid)
+/**
+ * Commits that remote-tracking branches point to, as far as they are published: a worktree shares those of the user's own
+ * repository, and those of a clone say nothing but what somebody pushed to or fetched from anywhere. So of a clone it is the
+ * repository `origin` that is asked, and it may throw away what none of its refs has.
+ */
+export const publishedBy = Effect.fnUntraced(function* (checkout: Checkout, origin: string | undefined) {
+  const tips = [...new Set((yield* refsBelow(checkout, "refs/remotes")).map(({ oid }) => oid))]
+  if (checkout.linked) return tips
+  if (origin === undefined || tips.length === 0) return []
+  // what cannot be asked has proven nothing
+  return yield* Effect.orElseSucceed(keptBy(origin, tips), () => [])
+})
+
+/** Those commits that a repository has, and keeps. */
+const keptBy = Effect.fnUntraced(function* (repository: string, oids: ReadonlyArray<string>) {
+  const ask = (args: ReadonlyArray<string>, asked: ReadonlyArray<string>) => {
+    const stdin = Stream.make(new TextEncoder().encode(asked.map((one) => `${one}\n`).join("")))
+    const env = { GIT_NO_REPLACE_OBJECTS: "1", GIT_NO_LAZY_FETCH: "1" }
+    return Effect.map(Git.output(args, { cwd: repository, env, stdin }), (text) => text.split("\n"))
+  }
+  const found = yield* ask(["cat-file", "--batch-check"], oids)
+  const there = oids.filter((oid, at) => found[at]?.startsWith(`${oid} commit `))
+  const loose = there.length === 0 ? [] : yield* ask(["rev-list", "--stdin", "--not", "--all"], there)
+  return there.filter((oid) => !loose.includes(oid))
 })

@@ -3,6 +3,7 @@ import { Effect, FileSystem, Path, Stream } from "effect"
 import * as Git from "../../Git.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import { concat } from "../archiveHeader.ts"
+import { unconfigured } from "../export/stage.ts"
 
 /** A directory of the checkout that belongs to whoever restores into it, and to no work. */
 export const staging = ".sandbox-restore"
@@ -61,21 +62,33 @@ const variables = (settings: ReadonlyArray<readonly [string, string]>): Record<s
   )
 })
 
-/**
- * Opens the checkout whose top is this directory. `repository`: the path of a repository that is the user's, whatever of it is
- * the checkout. Fails with `ERR_CHECKPOINT_FAILED` where there is none.
- */
-export const open = Effect.fnUntraced(function* (wanted: string, repository?: string) {
+/** What the user of this host has set, and files of theirs that git reads without being told of them. */
+const ofUser: Readonly<Record<string, string>> = { ...unconfigured, GIT_ATTR_NOSYSTEM: "1" }
+const filesOfUser: ReadonlyArray<readonly [key: string, value: string]> = [
+  ["core.excludesFile", "/dev/null"],
+  ["core.attributesFile", "/dev/null"]
+]
+
+/** Whose a checkout is. */
+export interface Whose {
+  /** The path of a repository that is the user's, whatever of it is the checkout. */
+  readonly repository?: string | undefined
+  /** It is a copy of what only a box sees: nothing that the user of this host has set says what is in it. */
+  readonly copied?: boolean | undefined
+}
+
+/** Opens the checkout whose top is this directory. Fails with `ERR_CHECKPOINT_FAILED` where there is none. */
+export const open = Effect.fnUntraced(function* (wanted: string, { copied = false, repository }: Whose = {}) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const directory = yield* fs.realPath(wanted)
   // a checkout that lost its repository must not be taken for a part of the one around it
-  const outside = { GIT_CEILING_DIRECTORIES: path.dirname(directory) }
+  const outside = { GIT_CEILING_DIRECTORIES: path.dirname(directory), ...(copied ? ofUser : {}) }
   const asked = ["--git-dir", "--git-common-dir", "--show-toplevel", "--show-object-format"]
   const found = yield* Git.output(["rev-parse", "--path-format=absolute", ...asked], { cwd: directory, env: outside })
   const [gitDir = "", commonDir = "", top, format, ...rest] = found.trimEnd().split("\n")
   if (top !== directory || rest.length > 0) return yield* notOne(wanted)
-  const place = { GIT_DIR: gitDir, GIT_WORK_TREE: directory }
+  const place = { GIT_DIR: gitDir, GIT_WORK_TREE: directory, ...(copied ? ofUser : {}) }
   const named = yield* Git.run(["config", "-z", "--get-regexp", "^(filter\\..*|core\\.autocrlf$)"], {
     cwd: directory,
     env: place
@@ -91,7 +104,7 @@ export const open = Effect.fnUntraced(function* (wanted: string, repository?: st
   const shallow = yield* fs
     .readFileString(path.join(commonDir, "shallow"))
     .pipe(Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")))
-  return {
+  const checkout: Checkout = {
     directory,
     gitDir,
     commonDir,
@@ -101,13 +114,19 @@ export const open = Effect.fnUntraced(function* (wanted: string, repository?: st
     converts: autocrlf !== undefined && !["false", "0", "no", "off", ""].includes(autocrlf.toLowerCase()),
     env: {
       ...place,
-      ...variables([...pins, ...unfiltered]),
+      ...variables([...pins, ...(copied ? filesOfUser : []), ...unfiltered]),
       GIT_NO_REPLACE_OBJECTS: "1",
       GIT_NO_LAZY_FETCH: "1",
       GIT_LITERAL_PATHSPECS: "0"
     }
-  } satisfies Checkout
+  }
+  if (copied) yield* refresh(checkout)
+  return checkout
 })
+
+/** Every file of a copy is a new one: git is told which of them are as its index has them. That others differ is no failure. */
+const refresh = ({ directory, env }: Checkout) =>
+  Git.run(["update-index", "-q", "--refresh"], { cwd: directory, env, timeout: "10 minutes" })
 
 const notOne = (directory: string) =>
   SandboxError.make("ERR_CHECKPOINT_FAILED", {
