@@ -9,7 +9,7 @@ import {
   composed,
   configuration,
   containersOf,
-  engine,
+  convergesAfterKills,
   keeper,
   ok,
   ready,
@@ -17,7 +17,7 @@ import {
   starts
 } from "./support/composed.ts"
 import * as docker from "./support/docker.ts"
-import { eventually, query, remains } from "./support/sandbox.ts"
+import { query, remains } from "./support/sandbox.ts"
 
 const timeout = 300_000
 const { base: image } = docker.images
@@ -267,35 +267,12 @@ secrets: [{ name: DB_PASSWORD, from: "env:HOST_PASSWORD" }]
     "killed at any moment of an up, the next command converges",
     () =>
       Effect.gen(function* () {
-        const c = yield* composed
-        for (const [phase, delay] of [
-          ["compose", 0],
-          ["compose", 1500],
-          ["compose", 3000],
-          ["service.db", 0]
-        ] as const) {
-          const request = ["up", "--trust-config", "--json", "--client-request-id", `${phase}.${delay}`]
-          yield* Effect.scoped(
-            Effect.gen(function* () {
-              const running = yield* c.w.start(request, { cwd: c.w.repository, env: engine })
-              yield* running.saw(`up: ${phase} …`)
-              yield* Effect.sleep(delay)
-              running.signal("SIGKILL")
-              yield* running.ended
-            })
-          )
-          const again = delay === 1500
-          const outcome = yield* c.run(again ? request : ["gc", "--json"])
-          assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
-          const [session] = query<{ id: string; state: string }>(
-            c.w.ledger,
-            "SELECT id, state FROM sessions ORDER BY created_at DESC LIMIT 1"
-          )
-          if (again) assert.lengthOf(yield* containersOf(session!.id), 1)
-          if (session!.state !== "destroyed") yield* ok(c, "destroy", session!.id, "--force")
-          assert.deepEqual(yield* c.left, docker.nothing, `${phase} ${delay}`)
-          yield* eventually("nobody works on it any more", () => remains(c.w).processes.length === 0)
-        }
+        yield* convergesAfterKills(yield* composed, 1, [
+          ["compose", 0, "gc"],
+          ["compose", 1500, "up"],
+          ["compose", 3000, "gc"],
+          ["service.db", 0, "gc"]
+        ])
       }),
     timeout
   )

@@ -9,6 +9,7 @@ import {
   composedIn,
   configuration,
   containersOf,
+  convergesAfterKills,
   engine,
   keeper,
   ok,
@@ -17,7 +18,7 @@ import {
 } from "./support/composed.ts"
 import * as docker from "./support/docker.ts"
 import { dockerWorld } from "./support/dockerWorld.ts"
-import { eventually, query, remains } from "./support/sandbox.ts"
+import { query } from "./support/sandbox.ts"
 
 const timeout = 300_000
 const { postgres } = docker.images
@@ -258,33 +259,12 @@ env: { PGDATABASE: app, PGUSER: postgres, PGPASSWORD: secret }
     "killed at any moment of an up, the next command converges",
     () =>
       Effect.gen(function* () {
-        const c = yield* composed()
-        for (const [phase, delay] of [
-          ["compose-files", 0],
-          ["compose", 500],
-          ["compose", 1500],
-          ["service.db", 0]
-        ] as const) {
-          const request = ["up", "--trust-config", "--json", "--client-request-id", `${phase}.${delay}`]
-          yield* Effect.scoped(
-            Effect.gen(function* () {
-              const running = yield* c.w.start(request, { cwd: c.w.repository, env: engine })
-              yield* running.saw(`up: ${phase} …`)
-              yield* Effect.sleep(delay)
-              running.signal("SIGKILL")
-              yield* running.ended
-            })
-          )
-          const again = delay === 500
-          const outcome = yield* c.run(again ? request : ["gc", "--json"])
-          assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
-          for (const { id } of sessionsLeft(c)) {
-            if (again) assert.lengthOf(yield* containersOf(id), 2)
-            yield* ok(c, "destroy", id, "--force")
-          }
-          assert.deepEqual(yield* c.left, docker.nothing, `${phase} ${delay}`)
-          yield* eventually("nobody works on it any more", () => remains(c.w).processes.length === 0)
-        }
+        yield* convergesAfterKills(yield* composed(), 2, [
+          ["compose-files", 0, "gc"],
+          ["compose", 500, "up"],
+          ["compose", 1500, "gc"],
+          ["service.db", 0, "gc"]
+        ])
       }),
     timeout
   )

@@ -5,7 +5,7 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import * as docker from "./docker.ts"
 import { vacant } from "./ports.ts"
-import { type Outcome, query, type StartOptions, type World, world } from "./sandbox.ts"
+import { eventually, type Outcome, query, remains, type StartOptions, type World, world } from "./sandbox.ts"
 
 const { base: image } = docker.images
 
@@ -113,3 +113,34 @@ export const starts = (port: number) =>
   Effect.promise(async () => (await (await fetch(`http://127.0.0.1:${port}/starts`)).text()).trim().split("\n"))
 
 export const containersOf = (id: string) => docker.containers(`org.sandbox.session=${id}`)
+
+/** A moment of an `up`: milliseconds after a phase has begun, and what the next command is. */
+export type Moment = readonly [phase: string, delay: number, next: "gc" | "up"]
+
+/** Kills an `up` at each moment; the next command gets on with it, with so many containers, and nothing is left in the end. */
+export const convergesAfterKills = Effect.fnUntraced(function* (
+  c: Composed,
+  containers: number,
+  moments: ReadonlyArray<Moment>
+) {
+  for (const [phase, delay, next] of moments) {
+    const request = ["up", "--trust-config", "--json", "--client-request-id", `${phase}.${delay}`]
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const running = yield* c.w.start(request, { cwd: c.w.repository, env: engine })
+        yield* running.saw(`up: ${phase} …`)
+        yield* Effect.sleep(delay)
+        running.signal("SIGKILL")
+        yield* running.ended
+      })
+    )
+    const outcome = yield* c.run(next === "up" ? request : ["gc", "--json"])
+    assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
+    for (const { id } of query<{ id: string }>(c.w.ledger, "SELECT id FROM sessions WHERE state <> 'destroyed'")) {
+      if (next === "up") assert.lengthOf(yield* containersOf(id), containers)
+      yield* ok(c, "destroy", id, "--force")
+    }
+    assert.deepEqual(yield* c.left, docker.nothing, `${phase} ${delay}`)
+    yield* eventually("nobody works on it any more", () => remains(c.w).processes.length === 0)
+  }
+})

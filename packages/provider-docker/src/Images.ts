@@ -33,6 +33,8 @@ export const obtain = Effect.fnUntraced(function* (
   const there = yield* EngineImages.find(name)
   if (there !== undefined && pull !== "always") return { name, ...described(there) }
   if (pull === "never") return yield* missing(name, "pull is never")
+  // a registry that does not answer is silent for a long time
+  yield* report?.(`asking for the image ${name}`) ?? Effect.void
   yield* download(name, report).pipe(
     Effect.catchTag("EngineError", (error) =>
       there === undefined
