@@ -8,9 +8,9 @@ import { run, summary } from "./matrix.ts"
 import { number } from "./number.ts"
 
 const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
-const count = number("SANDBOX_CRASH_CELLS", process.env["SANDBOX_CRASH_CELLS"] ?? "150")
+const count = number("SANDBOX_CRASH_CELLS", process.env["SANDBOX_CRASH_CELLS"] ?? "90")
 
-const inDocker = number("SANDBOX_CRASH_DOCKER_CELLS", process.env["SANDBOX_CRASH_DOCKER_CELLS"] ?? "12")
+const inDocker = number("SANDBOX_CRASH_DOCKER_CELLS", process.env["SANDBOX_CRASH_DOCKER_CELLS"] ?? "8")
 
 const say = (line: string): void => void process.stderr.write(`matrix.test.ts: ${line}\n`)
 
