@@ -8,7 +8,7 @@ import { run, summary } from "./matrix.ts"
 import { number } from "./number.ts"
 
 const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
-const count = number("SANDBOX_CRASH_CELLS", process.env["SANDBOX_CRASH_CELLS"] ?? "90")
+const count = number("SANDBOX_CRASH_CELLS", process.env["SANDBOX_CRASH_CELLS"] ?? "60")
 
 const inDocker = number("SANDBOX_CRASH_DOCKER_CELLS", process.env["SANDBOX_CRASH_DOCKER_CELLS"] ?? "8")
 
