@@ -25,7 +25,8 @@ export const pairs = async (
   return measured
 }
 
-const duration = async (f: () => Promise<unknown> | unknown): Promise<number> => {
+/** How long something takes, in milliseconds. */
+export const duration = async (f: () => Promise<unknown> | unknown): Promise<number> => {
   const from = performance.now()
   await f()
   return performance.now() - from
