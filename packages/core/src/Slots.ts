@@ -13,6 +13,9 @@ export const highest = 65_535
 export const nominal = ({ slots }: Pick<Setup.Setup, "slots">, base: number, slot: number): number =>
   base + slot * slots.stride
 
+/** Whether a session has ports of its host, which it needs a slot for; what has none listens in its box, or beside that. */
+export const isOnHost = ({ slot }: { readonly slot: number | null }): boolean => slot !== null
+
 /** A number by its port's name, which may be that of a member that every object has. */
 export const numberOf = (numbers: Readonly<Record<string, number>>, name: string): number | undefined =>
   Object.hasOwn(numbers, name) ? numbers[name] : undefined

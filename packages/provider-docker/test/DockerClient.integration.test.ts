@@ -16,6 +16,10 @@ import * as Docker from "../../../test/support/docker.ts"
 import { heldBuffers } from "./boxes.ts"
 import * as Wires from "./wires.ts"
 
+/** What needs an OpenSSH server says in its name that there is none. */
+const [overSsh, without] =
+  Wires.noSshServer === undefined ? [it.live, ""] : [it.live.skip, ` (skipped: ${Wires.noSshServer})`]
+
 const plain: DockerClient.Tls = { verify: true }
 
 const clientOf = (address: string, tls: DockerClient.Tls = plain) =>
@@ -108,9 +112,8 @@ describeDocker("a client reaches the engine", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("through ssh, and leaves no ssh behind", (test) =>
+  overSsh(`through ssh, and leaves no ssh behind${without}`, () =>
     Effect.gen(function* () {
-      if (Wires.noSshServer !== undefined) return test.skip(Wires.noSshServer)
       const id = yield* container
       const ssh = yield* Wires.sshServer
       yield* Wires.firstOnPath(ssh.known)
@@ -483,9 +486,8 @@ describeDocker("a client whom the engine does not take", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("through ssh, tells it in ssh's own words", (test) =>
+  overSsh(`through ssh, tells it in ssh's own words${without}`, () =>
     Effect.gen(function* () {
-      if (Wires.noSshServer !== undefined) return test.skip(Wires.noSshServer)
       const ssh = yield* Wires.sshServer
       const prefix = "the engine's host does not connect through ssh: "
       const with_ = (place: string, address = ssh.address) =>
@@ -521,9 +523,8 @@ describeDocker("a client whom the engine does not take", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("through ssh that is cut off, knows that the answer broke off", (test) =>
+  overSsh(`through ssh that is cut off, knows that the answer broke off${without}`, () =>
     Effect.gen(function* () {
-      if (Wires.noSshServer !== undefined) return test.skip(Wires.noSshServer)
       const id = yield* container
       const ssh = yield* Wires.sshServer
       yield* Wires.firstOnPath(ssh.known)

@@ -40,10 +40,12 @@ export const generated = (row: Session): Variables => {
 }
 
 /** Where a compose service is reached: by its name in the network of a box, and else on this host, which its ports are of. */
-const hostsOf = ({ hostEnv, name, ports }: Setup.ComposeService, { slot }: Session) =>
+const hostsOf = ({ hostEnv, name, ports }: Setup.ComposeService, row: Session) =>
   ports.length === 0
     ? []
-    : [Setup.hostVariable(name), ...hostEnv].map((variable) => [variable, slot === null ? name : "127.0.0.1"] as const)
+    : [Setup.hostVariable(name), ...hostEnv].map(
+        (variable) => [variable, Slots.isOnHost(row) ? "127.0.0.1" : name] as const
+      )
 
 const withPort = (number: number | undefined): Variables => (number === undefined ? {} : { PORT: String(number) })
 

@@ -54,6 +54,6 @@ export const isWorking = Effect.fnUntraced(function* (
  */
 export const onHost = (row: Session, own: ReadonlyArray<engine.Container>, name: string): number | undefined => {
   const number = Slots.numberOf(row.ports ?? {}, name)
-  if (row.slot !== null) return number
+  if (Slots.isOnHost(row)) return number
   return own.flatMap(({ published }) => published).find(({ target }) => target === number)?.number
 }
