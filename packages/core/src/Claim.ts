@@ -87,7 +87,16 @@ export interface Work<A, R> {
   readonly verb: string
   readonly use: (held: Held) => Effect.Effect<Done<A>, SandboxError.SandboxError, R>
   /** After the undos of a failed operation: what is true now. */
-  readonly settle: (held: Held, failure: Failure) => Effect.Effect<Change, SandboxError.SandboxError, R>
+  readonly settle: (held: Held, failure: Failure) => Effect.Effect<Settlement, SandboxError.SandboxError, R>
+}
+
+/** The last commit of an operation that failed. */
+export interface Settlement extends Change {
+  /**
+   * How the failure is to be told. When absent, one that leaves the session in the state that it was in tells of a refusal as
+   * such, and any other of something that was done.
+   */
+  readonly told?: ((error: SandboxError.SandboxError) => SandboxError.SandboxError) | undefined
 }
 
 export interface ClaimOptions {
@@ -101,6 +110,8 @@ export interface ClaimOptions {
   readonly enter?: ((row: Session, prior: Prior | null) => Lifecycle.State | undefined) | undefined
   /** Take over a live claim. */
   readonly force?: boolean | undefined
+  /** The live claim is given by its holder, who has done nothing: it is taken over, and nothing was begun. */
+  readonly handedOver?: boolean | undefined
   /** The branch that the session is exported to: nothing else moves it meanwhile, whatever is forced. */
   readonly exporting?: string | undefined
 }
@@ -121,7 +132,8 @@ export const request = Effect.fnUntraced(function* (kind: Lifecycle.ClaimKind, p
 /** Claims a session, works, and releases. */
 export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOptions, work: Work<A, R>) {
   const ledger = yield* Ledger
-  const { force = false, kind, operation, session } = options
+  const { handedOver = false, kind, operation, session } = options
+  const force = options.force === true || handedOver
   const status = yield* liveness(session.claim)
   const reenters =
     status !== "free" || !Lifecycle.isSettled(session.state)
@@ -150,7 +162,7 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
     })
   )
   return yield* bracket(
-    { acquire, claim, operationId: operation.id, inherited: !Lifecycle.isSettled(session.state) },
+    { acquire, claim, operationId: operation.id, inherited: !Lifecycle.isSettled(session.state) && !handedOver },
     work
   )
 })
@@ -169,7 +181,10 @@ const priorOf = (session: Session): Prior | null => {
     state: session.state,
     provider: session.provider,
     instance: session.instance,
-    generation: session.generation
+    generation: session.generation,
+    workspacePath: session.workspacePath,
+    workBranch: session.workBranch,
+    restoreFrom: session.restoreFrom
   })
 }
 
@@ -360,6 +375,24 @@ const release = Effect.fnUntraced(function* <A, R>(
   if (standing === "unknown")
     return yield* unsettled(error, before.id, "the ledger did not answer until the lease was over")
 
+  return yield* renewing(claimed, rolledBack(claimed, work, cause, error))
+})
+
+/** Keeps the lease meanwhile: putting things right may take longer than one. */
+const renewing = <A, E, R>(claimed: Claimed, effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.forkChild(Effect.interruptible(claimed.renewal)), (renewal) =>
+    Effect.ensuring(effect, Fiber.interrupt(renewal))
+  )
+
+const rolledBack = Effect.fnUntraced(function* <A, R>(
+  claimed: Claimed,
+  work: Work<A, R>,
+  cause: Cause.Cause<SandboxError.SandboxError>,
+  error: SandboxError.SandboxError
+): Effect.fn.Return<never, SandboxError.SandboxError, R | Ledger> {
+  const { held } = claimed
+  const timings = yield* Timings
+  const before = yield* held.row
   const undone = yield* Rollback.run(yield* Ref.get(claimed.undos), timings.undo)
   const rollback = undone.map(({ exit, name }) => ({
     undo: name,
@@ -372,9 +405,10 @@ const release = Effect.fnUntraced(function* <A, R>(
     sessionId: before.id,
     ...(rollback.length === 0 ? {} : { details: { ...error.details, rollback } })
   })
-  const truth = Effect.flatMap(work.settle(held, { error: failed, undone }), (change) => {
+  const truth = Effect.flatMap(work.settle(held, { error: failed, undone }), ({ told: tell, ...change }) => {
     // only what leaves the session as it was is a refusal
-    const told = (change.move?.to ?? before.state) === held.prior?.state ? failed : changedAnyway(failed)
+    const asBefore = (change.move?.to ?? before.state) === held.prior?.state
+    const told = tell?.(failed) ?? (asBefore ? failed : changedAnyway(failed))
     const commit = held.commit({
       outcome: { status: "failed", error: recorded(told) },
       ...change,

@@ -165,6 +165,7 @@ export const make = (options: Options): ProvisionerShape => {
   }
 
   const workspace: WorkspaceCapability = {
+    unseen: true,
     attach: (ref, source) =>
       Effect.map(present("workspace.attach", ref), (box) => {
         box.workspace ??= { source, dirtyFiles: 0, unpublishedCommits: 0 }

@@ -138,6 +138,11 @@ export interface KeepingOptions {
   readonly checkpoint?: "on_down" | "manual"
   /** Files that git ignores and checkpoints take along all the same: patterns as in `.gitignore`. */
   readonly include?: ReadonlyArray<string>
+  /**
+   * `persist`: what the box has on its disk outside the checkout is wanted too. No checkpoint has that, so that whatever leaves
+   * the box behind or removes it must be told so by `confirmDataLoss`. `ephemeral`, when absent.
+   */
+  readonly volume?: "ephemeral" | "persist"
   /** Destroy the session some time after it was completed, once all of it is saved; `true` when absent. */
   readonly autoTeardown?: boolean
   /** Minutes from completion until then; 60 when absent. */
@@ -184,6 +189,11 @@ export interface UpOptions extends RequestOptions {
   readonly depth?: number | undefined
   /** `<repository>-<branch>`, when absent. */
   readonly name?: string | undefined
+  /**
+   * The session on whose behalf this one is started, such as an agent's for its sub-agent: an id, a unique prefix of one, or a
+   * name. It must be of the same owner, and not destroyed. Halting or destroying it does nothing to this one.
+   */
+  readonly parent?: string | undefined
   /** A registered provider; there is no default. */
   readonly provider: string
   /** What the box should be; absent parts are the provider's default. */
@@ -247,6 +257,34 @@ export interface ResumeOptions extends RequestOptions {
    * there is none, from the branch.
    */
   readonly force?: boolean | undefined
+}
+
+export interface SwitchOptions extends RequestOptions {
+  /** A session id, a unique prefix of one, or a name. */
+  readonly session: string
+  /** The registered name of the provider to move to. */
+  readonly to: string
+  /** Go on although something of the session's work cannot travel, and is lost with the old box. */
+  readonly confirmDataLoss?: boolean | undefined
+  /**
+   * What becomes of a switch whose old box cannot be stopped. `record`, when absent: it goes on, and leaves the box behind on
+   * the record, for `gc` to remove. `abort`: the session stays where it is.
+   */
+  readonly onStopFailure?: "record" | "abort" | undefined
+  /**
+   * What becomes of a switch whose new box cannot be made ready. `restore`, when absent: the session goes back to its old box.
+   * `hold`: it stays on the new provider as `failed`, with its work in a checkpoint.
+   */
+  readonly onFailure?: "restore" | "hold" | undefined
+}
+
+export type SwitchPlanOptions = Pick<SwitchOptions, "session" | "to">
+
+/** A claim that another process is to take over. The token is a secret of the two. */
+export interface Handover extends Pick<SwitchOptions, "to" | "confirmDataLoss" | "onStopFailure" | "onFailure"> {
+  readonly sessionId: string
+  readonly operationId: string
+  readonly token: string
 }
 
 export interface ListOptions {

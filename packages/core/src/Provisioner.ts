@@ -218,6 +218,8 @@ export interface WorkspaceCapability {
   readonly status: (ref: InstanceRef) => Effect.Effect<WorkspaceStatus, ProvisionerError>
   /** Removes the checkout with everything in it and verifies that it is gone; already gone is success. */
   readonly detach: (ref: InstanceRef) => Effect.Effect<void, ProvisionerError>
+  /** Present: its checkouts are no directories of this host, so that work is neither read from them nor put into them here. */
+  readonly unseen?: true
 }
 
 export interface ProvisionerShape {
@@ -259,6 +261,12 @@ export interface ProvisionerShape {
   readonly network?: (ref: InstanceRef) => Effect.Effect<ContainerNetwork, ProvisionerError>
   /** Present: what a box listens on is a port of this host, so that sessions have to share the ports out. */
   readonly hostPorts?: true
+  /**
+   * Present: the boxes are somebody else's. `provision` adopts one that exists; `stop` and `destroy` let go of it and leave it
+   * running. What is answered about a box is about our hold on it: one that was let go of is `stopped` or `gone` for us, however
+   * it runs on. Sessions are not moved away from such a box.
+   */
+  readonly external?: true
 }
 
 /** A provider, as one service. */

@@ -52,8 +52,12 @@ export interface Backend {
   readonly haltIsTerminal: boolean
   /** Which optional members the provider has. */
   readonly capabilities: ReadonlyArray<"start" | "exec" | "files" | "workspace" | "endpoint" | "network">
+  /** Whether the provider places checkouts where this host can neither read work nor put any. */
+  readonly unseen: boolean
   /** Whether what its boxes listen on are ports of this host. */
   readonly hostPorts: boolean
+  /** Whether its boxes are somebody else's, which it adopts and lets go of. */
+  readonly external: boolean
   /** Fails where the box is known to be at another place; what cannot be told is no failure. */
   readonly reaches: (ref: InstanceRef) => Effect.Effect<void, SandboxError.SandboxError>
   /** Checks the request and answers where a box would be made. */
@@ -213,7 +217,9 @@ const guard = (name: string, provider: ProvisionerShape): Backend => {
     capabilities: (["start", "exec", "files", "workspace", "endpoint", "network"] as const).filter(
       (member) => provider[member] !== undefined
     ),
+    unseen: workspace?.unseen === true,
     hostPorts: provider.hostPorts === true,
+    external: provider.external === true,
     reaches: ({ scope }) =>
       call("scope", "look", provider.scope).pipe(
         Effect.orElseSucceed(() => scope),

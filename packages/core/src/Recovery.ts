@@ -35,7 +35,7 @@ export const recovery = (session: Session, claim: Liveness): Recovery | null => 
     case "tearing_down":
       return { command: command("destroy"), reason: `${died}this finishes removing it` }
     case "failed":
-      if (session.readyAt === null || session.cleanupRequired) {
+      if (session.readyAt === null || (session.cleanupRequired && session.restoreFrom === null)) {
         return {
           command: command("destroy"),
           reason: session.cleanupRequired
@@ -43,7 +43,13 @@ export const recovery = (session: Session, claim: Liveness): Recovery | null => 
             : "it never became ready: this clears it away"
         }
       }
-      return { command: command("resume"), reason: "it was ready once: this brings it back" }
+      return {
+        command: command("resume"),
+        reason:
+          session.restoreFrom === null
+            ? "it was ready once: this brings it back"
+            : `it was ready once: this brings it back with the work of ${session.restoreFrom}`
+      }
     default:
       return Lifecycle.isSettled(session.state) && session.claim === null
         ? null

@@ -40,6 +40,8 @@ export interface SessionView {
   readonly sessionId: string
   readonly name: string
   readonly owner: string
+  /** The id of the session on whose behalf it was started; its record may be gone by now. */
+  readonly parent: string | null
   readonly provider: string
   readonly state: State
   readonly claim: ClaimView | null
@@ -116,7 +118,7 @@ export interface CheckpointView {
   readonly bytes: number
   readonly verified: boolean
   /** `down` also for what `destroy` saves. */
-  readonly reason: "down" | "request" | "restore" | "complete"
+  readonly reason: "down" | "request" | "restore" | "complete" | "switch"
   /** The commit that was checked out; none for a checkpoint of the session's record alone. */
   readonly head: string | null
   /** Files, links and directories that are in no commit. */
@@ -276,6 +278,53 @@ export interface ResumeResult extends OperationResult {
   readonly env: Readonly<Record<string, string>>
   readonly readyAt: string | null
   readonly replayed?: true
+}
+
+/** A box that a session has left, and that may still exist. */
+export interface OrphanView {
+  readonly provider: string
+  /** The key of the box: `<session>.g<generation>`. */
+  readonly key: string
+  readonly reason: "retired" | "stop_exhausted" | "abandoned"
+  readonly createdAt: string
+}
+
+export interface SwitchResult extends Omit<ResumeResult, "operationId" | "already"> {
+  /** None where there was nothing to do. */
+  readonly operationId: string | null
+  readonly from: string
+  readonly to: string
+  /** The session is on that provider already; nothing was done. */
+  readonly noop?: true
+  /** Another process goes on with it: `sandbox status --watch` follows. */
+  readonly detached?: true
+  /** The checkpoint that the work travelled in; none where there was none. */
+  readonly checkpoint: string | null
+  /** Boxes that the session has left and that are not removed yet. */
+  readonly orphans: ReadonlyArray<OrphanView>
+}
+
+/** What a switch would do. */
+export interface SwitchPlan {
+  readonly sessionId: string
+  readonly name: string
+  readonly state: State
+  readonly from: string
+  readonly to: string
+  /** In the order in which they are done; none for a session that is there already. */
+  readonly phases: ReadonlyArray<string>
+  /** What travels of the checkout; none where it cannot be seen. */
+  readonly work: {
+    readonly dirtyFiles: number
+    readonly unpublishedCommits: number
+    /** Of the files, links and directories that are in no commit. */
+    readonly bytes: number
+  } | null
+  /** What does not travel, a sentence each. */
+  readonly stays: ReadonlyArray<string>
+  /** Whether something of `stays` is work, so that the switch is refused without `confirmDataLoss`. */
+  readonly needsConfirmation: boolean
+  readonly warnings: ReadonlyArray<string>
 }
 
 export interface DetachedResult {
@@ -469,6 +518,14 @@ export interface ServiceView {
 
 /** One step of an operation, or a sentence for the user. */
 export type ProgressEvent =
+  | {
+      /** How much of the running phase has been read or written so far. */
+      readonly type: "transfer"
+      readonly operationId: string
+      readonly sessionId: string
+      /** Since the phase began. */
+      readonly bytes: number
+    }
   | {
       readonly type: "phase"
       readonly operationId: string

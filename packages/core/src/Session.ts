@@ -52,7 +52,11 @@ export class Prior extends Schema.Class<Prior>("@org/sandbox-core/Prior")({
   state: State,
   provider: Schema.String,
   instance: Schema.NullOr(InstanceRef),
-  generation: Schema.Int
+  generation: Schema.Int,
+  /** What a move to another provider changes besides; absent in claims of earlier versions. */
+  workspacePath: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  workBranch: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  restoreFrom: Schema.optionalKey(Schema.NullOr(Schema.String))
 }) {}
 
 /** Who is moving a session now. */
@@ -125,6 +129,8 @@ export class Session extends Schema.Class<Session>("@org/sandbox-core/Session")(
   id: Schema.String,
   owner: Schema.String,
   name: Schema.String,
+  /** The session on whose behalf this one was started, such as an agent's for its sub-agent; its record may be gone by now. */
+  parent: Schema.NullOr(Schema.String),
   /** The name while it is held; null once the session is destroyed or its first `up` failed. */
   reservedName: Schema.NullOr(Schema.String),
   state: State,
@@ -177,7 +183,17 @@ export class Session extends Schema.Class<Session>("@org/sandbox-core/Session")(
 export type SessionPatch = Partial<
   Omit<
     Session,
-    "id" | "owner" | "name" | "state" | "version" | "claim" | "exportLock" | "slot" | "createdAt" | "updatedAt"
+    | "id"
+    | "owner"
+    | "name"
+    | "parent"
+    | "state"
+    | "version"
+    | "claim"
+    | "exportLock"
+    | "slot"
+    | "createdAt"
+    | "updatedAt"
   >
 > & { readonly slot?: null }
 
@@ -240,7 +256,7 @@ export class Orphan extends Schema.Class<Orphan>("@org/sandbox-core/Orphan")({
 }) {}
 
 /** What a checkpoint was made for. */
-export const CheckpointReason = Schema.Literals(["down", "request", "restore", "complete"])
+export const CheckpointReason = Schema.Literals(["down", "request", "restore", "complete", "switch"])
 export type CheckpointReason = typeof CheckpointReason.Type
 
 /** A durable copy of a session that was read back and compared: its record and, where they can be seen, its files. */

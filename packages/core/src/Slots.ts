@@ -13,8 +13,19 @@ export const highest = 65_535
 export const nominal = ({ slots }: Pick<Setup.Setup, "slots">, base: number, slot: number): number =>
   base + slot * slots.stride
 
-/** Whether a session has ports of its host, which it needs a slot for; what has none listens in its box, or beside that. */
-export const isOnHost = ({ slot }: { readonly slot: number | null }): boolean => slot !== null
+/**
+ * Whether a session's ports are those of its host, which it needs a slot for; without, it listens in its box, or beside that. A
+ * session that has left its host for another provider keeps its slot there.
+ */
+export const isOnHost = ({
+  instance,
+  placementScope,
+  slot
+}: {
+  readonly slot: number | null
+  readonly placementScope: string | null
+  readonly instance: { readonly scope: string } | null
+}): boolean => slot !== null && (instance === null || instance.scope === placementScope)
 
 /** A number by its port's name, which may be that of a member that every object has. */
 export const numberOf = (numbers: Readonly<Record<string, number>>, name: string): number | undefined =>

@@ -73,7 +73,8 @@ const published = ({ setup }: Session): ReadonlyArray<PortRequest> =>
           return fixed === undefined ? { port: base } : { port: fixed, hostPort: fixed }
         })
 
-const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
+/** Registers that a new box is removed again, if only by its key. */
+export const destroyOnRollback = (held: Held, backend: Backend, target: Target) =>
   held.onRollback({
     name: destroyUndo,
     run: backend.destroy(target),

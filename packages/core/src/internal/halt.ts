@@ -86,7 +86,7 @@ export const stop = Effect.fnUntraced(function* (
 })
 
 /** The session's own `pre_down`, while it can still run: in a box that is up, of a session that was. */
-const beforeHalt = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
+export const beforeHalt = Effect.fnUntraced(function* (held: Held, backend: Backend, ref: InstanceRef) {
   const row = yield* held.row
   if (row.setup?.hooks.preDown === undefined || row.readyAt === null) return
   if ((yield* backend.inspect(ref))._tag !== "running") return
@@ -107,7 +107,7 @@ const lookFor = Effect.fnUntraced(function* (
 })
 
 /** Whether the box is gone altogether once it is halted. */
-const halt = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
+export const halt = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
   const before = yield* backend.inspect(ref)
   // where halting ends the box, one that is still there was not halted to the end
   if (before._tag === "stopped" && !backend.haltIsTerminal) return false
@@ -176,7 +176,8 @@ const settleStop = Effect.fnUntraced(function* (held: Held, row: Session, set: S
   if (seen._tag === "running") {
     const { prior } = held
     const wasUp = prior !== null && (prior.state === "ready" || prior.state === "completed")
-    return wasUp ? { move: yield* held.move(prior.state), set } : { set }
+    // the box of a switch that died was never the one that was ready
+    return wasUp && prior.provider === row.provider ? { move: yield* held.move(prior.state), set } : { set }
   }
   const stoppedAt = yield* Time.millis
   const instance = seen._tag === "gone" ? null : row.instance

@@ -9,7 +9,7 @@ import * as View from "../View.ts"
 import { unserved } from "./halt.ts"
 
 /** From a state in which the box was up to `failed`, with the last verified checkpoint and its age in the history. */
-export const boxLost = Effect.fnUntraced(function* (held: Held, lastError: RecordedError) {
+export const boxLost = Effect.fnUntraced(function* (held: Held, lastError: RecordedError | null) {
   const row = yield* held.row
   const now = yield* Time.millis
   const { checkpoints, intents } = yield* (yield* Ledger).history(row.id)

@@ -10,7 +10,13 @@ import { type CaptureOptions, fingerprint } from "./work/capture.ts"
  * Fails with `ERR_CHECKPOINT_INVALID` when it is not whole.
  */
 export const holds = Effect.fnUntraced(function* (checkpoint: Checkpoint, options: CaptureOptions) {
-  const { manifest } = yield* checkpoints.verify(checkpoint)
+  yield* checkpoints.verify(checkpoint)
+  return yield* equals(checkpoint, options)
+})
+
+/** As `holds`, of a checkpoint that was read whole before. */
+export const equals = Effect.fnUntraced(function* (checkpoint: Checkpoint, options: CaptureOptions) {
+  const manifest = yield* checkpoints.manifestOf(checkpoint)
   if (manifest.work === null) return false
   const { exclude, include } = manifest.work
   const there = yield* fingerprint({ ...options, include, exclude })

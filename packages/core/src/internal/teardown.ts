@@ -1,8 +1,9 @@
 /** Removing every box of a session and proving it: the last phases of `destroy`, and of `down` on a crashed `up`. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import type { Held } from "../Claim.ts"
-import type { Change } from "../Ledger.ts"
+import { type Change, Ledger } from "../Ledger.ts"
 import { Provisioners } from "../Provisioners.ts"
+import { Orphan } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as box from "./box.ts"
 import * as compose from "./compose/end.ts"
@@ -36,12 +37,33 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
     )
   })
   yield* compose.removeWith(row, Effect.forEach(targets, remove, { discard: true }))
+  const orphans = yield* withoutTheLeft(held)
   yield* tidy(row)
   const now = yield* Time.millis
   const change: Change = {
     move: yield* held.move("destroyed"),
     set: { ...removed(now), lastError: null },
-    intents: targets.flatMap(({ intent }) => box.over(intent, now))
+    intents: targets.flatMap(({ intent }) => box.over(intent, now)),
+    orphans: orphans.map((orphan) => new Orphan({ ...orphan, resolvedAt: now }))
   }
   return { change, destroyedAt: now }
+})
+
+/** Removes the boxes that the session has left on other providers. One that does not answer keeps nobody from the end: `gc` asks it again. */
+const withoutTheLeft = Effect.fnUntraced(function* (held: Held) {
+  const backends = yield* Provisioners
+  const row = yield* held.row
+  const { orphans } = yield* (yield* Ledger).history(row.id)
+  const removed: Array<Orphan> = []
+  for (const orphan of orphans.filter(({ resolvedAt }) => resolvedAt === null)) {
+    const end = Effect.andThen(
+      hooks.endLeftovers(row, orphan.key),
+      Effect.flatMap(backends.get(orphan.provider), (backend) => backend.destroy(orphan))
+    )
+    const ended = yield* Effect.result(held.phase("destroy", end))
+    if (Result.isSuccess(ended)) removed.push(orphan)
+    else if (ended.failure.code === "ERR_CLAIM_LOST") return yield* ended.failure
+    else yield* held.warn(`the box ${orphan.key} is left, and \`sandbox gc\` removes it: ${ended.failure.message}`)
+  }
+  return removed
 })

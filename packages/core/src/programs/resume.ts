@@ -15,9 +15,13 @@ import * as revival from "../internal/revival.ts"
 import * as secrets from "../internal/secrets.ts"
 import * as services from "../internal/services.ts"
 import * as sessions from "../internal/sessions.ts"
+import { isWritten, leftAt } from "../internal/switch/between.ts"
+import * as onward from "../internal/switch/onward.ts"
+import { retire } from "../internal/switch/retire.ts"
 import { canSee, hasOne, isWhole } from "../internal/visible.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
+import { liveness } from "../Liveness.ts"
 import type { ResumeOptions } from "../Options.ts"
 import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
@@ -35,11 +39,16 @@ import { settleFailedUp } from "./up.ts"
  * then, and resuming that makes a new box from the session's branch.
  */
 export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
-  const session = yield* sessions.find(options.session)
-  const before = yield* standing("resume", { session: session.id }, options)
+  const found = yield* sessions.find(options.session)
+  const before = yield* standing("resume", { session: found.id }, options)
   if (before._tag === "succeeded") {
     return { ...(before.operation.result as unknown as ResumeResult), replayed: true as const }
   }
+  const between = leftAt(found)
+  if (between !== undefined && (yield* liveness(found.claim)) === "stale" && isWritten(found, between)) {
+    return yield* onward.finish(found, before.operation)
+  }
+  const session = yield* onward.settled(found)
   if (session.state === "destroyed")
     return yield* impossible(session, "it is destroyed: make a new one with `sandbox up`")
   const isUnsaved = session.state === "stopped_unpersisted" || session.state === "persist_failed"
@@ -68,7 +77,10 @@ export const resume = Effect.fn("resume")(function* (options: ResumeOptions) {
     if (seen._tag === "running" && (yield* isUp)) return already(session)
     if (seen._tag === "unknown") return yield* box.notSeen(backend.name, seen.why)
   }
-  return (yield* revive(session, backend, before.operation, { force: options.force })).result
+  const { result } = yield* revive(session, backend, before.operation, { force: options.force })
+  // boxes that it had left before it was ready again are needed no more
+  const { warnings } = yield* retire(session.id)
+  return { ...result, warnings: [...result.warnings, ...warnings] } satisfies ResumeResult
 })
 
 /** How to bring a session back. */

@@ -8,6 +8,7 @@ import type { Presence } from "../../Provisioner.ts"
 import { Provisioners, type Target } from "../../Provisioners.ts"
 import { Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
+import * as hooks from "../hooks.ts"
 import { cannotSee, type Finding, idle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
 /** Damage that is not somebody else's. */
@@ -92,15 +93,19 @@ const leftBehind = Effect.fnUntraced(function* (session: Session, orphan: Orphan
   if (seen._tag === "unknown") {
     return [report(session, `${what}, and may still exist: its provider cannot be asked (${seen.why})`)]
   }
-  const run = whileIdle(
-    session.id,
-    (row) => Effect.map(isUnresolved(row, orphan.id), (open) => open && isDispensable(row, orphan)),
-    (held) => resolved(held, orphan)
-  )
+  const run = removal(session.id, orphan)
   const left = seen._tag === "absent" ? "; there is nothing left of it" : ""
   const finding: Finding = { session, finding: `${what}${left}`, action: "destroy_box", run }
   return [finding]
 })
+
+/** Removes the box, once nobody can need it any more: of a session that nobody is moving. */
+export const removal = (sessionId: string, orphan: Orphan) =>
+  whileIdle(
+    sessionId,
+    (row) => Effect.map(isUnresolved(row, orphan.id), (open) => open && isDispensable(row, orphan)),
+    (held) => resolved(held, orphan)
+  )
 
 const reasons: { readonly [R in Orphan["reason"]]: string } = {
   retired: "left for another one",
@@ -122,6 +127,7 @@ const isUnresolved = Effect.fnUntraced(function* (row: Session, id: string) {
 
 const resolved = Effect.fnUntraced(function* (held: Held, orphan: Orphan) {
   const backend = yield* (yield* Provisioners).get(orphan.provider)
+  yield* hooks.endLeftovers(yield* held.row, orphan.key)
   yield* held.phase("destroy", backend.destroy(orphan))
   const resolvedAt = yield* Time.millis
   return {

@@ -17,6 +17,8 @@ import * as compose from "../compose/end.ts"
 import { recorded } from "../failures.ts"
 import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
+import { isWritten, leftAt } from "../switch/between.ts"
+import * as onward from "../switch/onward.ts"
 import {
   type Finding,
   isCurrent,
@@ -82,6 +84,14 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
     action,
     run: Effect.as(run, "done" as const)
   })
+  const between = leftAt(session)
+  if (between !== undefined) {
+    const operation = yield* request("switch")
+    return found(
+      "recover",
+      isWritten(session, between) ? onward.finish(session, operation) : onward.undo(session, between)
+    )
+  }
   switch (session.state) {
     case "requested":
     case "provisioning":

@@ -79,6 +79,12 @@ export const capture = Effect.fnUntraced(function* (options: CaptureOptions, sin
  * fingerprint, because a worktree shares them with its repository: they are answered beside it.
  */
 export const fingerprint = Effect.fnUntraced(function* (options: CaptureOptions) {
+  const { put, putFile } = yield* nowhere
+  const { head, work } = yield* readWork({ ...options, whole: false, prefix: "", put, putFile, pack: false }, [])
+  return { head, fingerprint: yield* digestOf(work), files: Work.count(work), refs: work.refs }
+}, Effect.mapError(notCaptured))
+/** Takes objects, and keeps nothing of them but what they are called. */
+export const nowhere = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const hasher = yield* Hasher
   const put: Sink["put"] = Effect.fnUntraced(function* (bytes) {
@@ -92,9 +98,8 @@ export const fingerprint = Effect.fnUntraced(function* (options: CaptureOptions)
       const { size } = yield* fs.stat(path)
       return yield* put(Number(size) > small ? fs.stream(path) : Stream.make(yield* fs.readFile(path)))
     }).pipe(Effect.mapError(notCaptured))
-  const { head, work } = yield* readWork({ ...options, whole: false, prefix: "", put, putFile, pack: false }, [])
-  return { head, fingerprint: yield* digestOf(work), files: Work.count(work), refs: work.refs }
-}, Effect.mapError(notCaptured))
+  return { put, putFile } satisfies Sink
+})
 
 const digestOf = Effect.fnUntraced(function* (work: Work.Checkout) {
   return yield* (yield* Hasher).sha256(Stream.make(Work.identity(work)))

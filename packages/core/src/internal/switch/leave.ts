@@ -1,0 +1,146 @@
+/** Leaving the old box: halted through its own provider, and put on record in the very commit that names the new one. */
+import { Effect, Result } from "effect"
+import type { Held } from "../../Claim.ts"
+import { Ids } from "../../Ids.ts"
+import { Ledger } from "../../Ledger.ts"
+import type { Backend } from "../../Provisioners.ts"
+import type { SandboxError } from "../../SandboxError.ts"
+import { type InstanceRef, Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
+import * as Time from "../../Time.ts"
+import * as compose from "../compose/end.ts"
+import { halt, unserved } from "../halt.ts"
+import * as hooks from "../hooks.ts"
+
+/** What became of the old box. `left`: it could not be stopped, and may run on. */
+export type Left =
+  | { readonly _tag: "none" }
+  | { readonly _tag: "halted"; readonly ref: InstanceRef }
+  | { readonly _tag: "gone"; readonly ref: InstanceRef }
+  | { readonly _tag: "left"; readonly ref: InstanceRef; readonly problem: SandboxError }
+
+/** Halts the old box and proves it. An interruption is no failed stop: it ends the switch, and leaves nothing on record. */
+export const leave = Effect.fnUntraced(function* (held: Held, old: Backend, onStopFailure: "record" | "abort") {
+  const row = yield* held.row
+  const { instance: ref } = row
+  if (ref === null) return { _tag: "none" } satisfies Left
+  const stopped = yield* Effect.result(
+    held.phase("stop", Effect.andThen(hooks.endLeftovers(row, ref.key), halt(old, ref)))
+  )
+  yield* compose.haltOrWarn(held)
+  if (Result.isFailure(stopped)) {
+    const problem = stopped.failure
+    if (onStopFailure === "abort" || problem.code === "ERR_CLAIM_LOST" || problem.code === "ERR_LEDGER_IO")
+      return yield* problem
+    yield* held.warn(`the old box could not be stopped, and \`sandbox gc\` removes it later: ${problem.message}`)
+    return { _tag: "left", ref, problem } satisfies Left
+  }
+  const isGone = stopped.success
+  // a box that is gone may have parts that are not, such as a network
+  if (isGone && !old.haltIsTerminal)
+    yield* held.phase("leftovers", old.destroy({ scope: ref.scope, key: ref.key, ref }))
+  yield* hooks.warned(held, hooks.onHost(held, "postDown", ref.key))
+  yield* held.commit({
+    phase: "stopped",
+    set: { ...unserved, stoppedAt: yield* Time.millis, health: null, ...(isGone ? { instance: null } : {}) },
+    intents: isGone ? yield* closed(row, ref.key) : []
+  })
+  return { _tag: isGone ? "gone" : "halted", ref } satisfies Left
+})
+
+/**
+ * The provider, the box that is left, and the work that travels: one commit, so that no crash parts them. A box that was left on
+ * the new side before, and is `adopted`, holds its own work.
+ */
+export const write = Effect.fnUntraced(function* (
+  held: Held,
+  {
+    adopted,
+    checkpoint,
+    left,
+    to
+  }: {
+    readonly to: string
+    readonly left: Left
+    readonly checkpoint: string | null
+    readonly adopted: (Orphan & { readonly ref: InstanceRef }) | undefined
+  }
+) {
+  const row = yield* held.row
+  const ids = yield* Ids
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  const now = yield* Time.millis
+  const isThere = left._tag === "halted" || left._tag === "left"
+  const orphan = isThere
+    ? new Orphan({
+        id: yield* ids.next("orp"),
+        sessionId: row.id,
+        operationId: held.operationId,
+        provider: row.provider,
+        scope: left.ref.scope,
+        ref: left.ref,
+        key: left.ref.key,
+        reason: left._tag === "left" ? "stop_exhausted" : "retired",
+        createdAt: now,
+        resolvedAt: null
+      })
+    : undefined
+  const old = isThere ? left.ref.key : undefined
+  const exhausted =
+    left._tag === "left"
+      ? [
+          {
+            type: "switch_stop_exhausted",
+            data: { key: left.ref.key, provider: row.provider, problem: left.problem.message, recovery: "sandbox gc" }
+          }
+        ]
+      : []
+  yield* held.commit({
+    phase: "written",
+    set: {
+      ...unserved,
+      provider: to,
+      instance: adopted?.ref ?? null,
+      workspacePath: null,
+      restoreFrom: adopted === undefined ? checkpoint : null,
+      cleanupRequired: false,
+      health: null
+    },
+    intents: intents.flatMap((intent) => {
+      if (intent.key === adopted?.key) return [new Intent({ ...intent, status: "bound" })]
+      return intent.key === old ? [new Intent({ ...intent, status: "closed" })] : []
+    }),
+    orphans: [
+      ...(orphan === undefined ? [] : [orphan]),
+      ...(adopted === undefined ? [] : [new Orphan({ ...adopted, resolvedAt: now })])
+    ],
+    events: [
+      ...exhausted,
+      { type: "provider_changed", data: { from: row.provider, to, checkpoint, box: adopted?.key ?? null } }
+    ]
+  })
+})
+
+/**
+ * The newest box that the session has left on a provider, while it has not been ready without it since: its checkout is what the
+ * checkpoint has.
+ */
+export const leftOn = Effect.fnUntraced(function* (held: Held, to: Backend) {
+  const row = yield* held.row
+  if (row.restoreFrom === null || held.prior?.state !== "failed") return undefined
+  const { orphans } = yield* (yield* Ledger).history(row.id)
+  const [newest] = orphans
+    .filter(({ provider, resolvedAt }) => resolvedAt === null && provider === to.name)
+    .toSorted((a, b) => keyGeneration(b.key) - keyGeneration(a.key))
+  if (newest === undefined || newest.ref === null) return undefined
+  const { ref } = newest
+  const seen = yield* to.inspect(ref)
+  return seen._tag === "running" || seen._tag === "stopped" ? { ...newest, ref } : undefined
+})
+
+/** The intent of a box that the row refers to no more. */
+const closed = Effect.fnUntraced(function* (row: Session, key: string) {
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  return intents
+    .filter((intent) => intent.key === key && intent.status !== "closed")
+    .map((intent) => new Intent({ ...intent, status: "closed" }))
+})

@@ -1,0 +1,185 @@
+/** Finding out whether a switch is possible, and carrying it through: for whoever asks for one, and for whoever finds one dead. */
+import { Effect, Ref } from "effect"
+import * as Claim from "../../Claim.ts"
+import { Ids } from "../../Ids.ts"
+import { Ledger, type OperationRequest } from "../../Ledger.ts"
+import { liveness } from "../../Liveness.ts"
+import type { SwitchOptions } from "../../Options.ts"
+import { Provisioners } from "../../Provisioners.ts"
+import type { SwitchResult } from "../../Results.ts"
+import * as SandboxError from "../../SandboxError.ts"
+import type { Prior, Session } from "../../Session.ts"
+import * as box from "../box.ts"
+import * as bringUp from "../bringUp.ts"
+import { recorded, refuseDuringExport } from "../failures.ts"
+import { refuseElsewhere } from "../reach.ts"
+import * as ready from "../ready.ts"
+import * as secrets from "../secrets.ts"
+import { canSee } from "../visible.ts"
+import * as back from "./back.ts"
+import { isWritten, leftAt } from "./between.ts"
+import * as gates from "./gates.ts"
+import * as move from "./move.ts"
+import { retire } from "./retire.ts"
+import { losses, refuseLosses } from "./travel.ts"
+
+/** How the parts of a switch that may fail are to end. */
+export type Policies = Pick<SwitchOptions, "confirmDataLoss" | "onStopFailure" | "onFailure">
+
+/** States a session may be moved from while nobody is moving it. */
+export const from = ["ready", "completed", "stopped", "stopped_unpersisted", "failed"] as const
+
+/** Everything that is looked at before anything is claimed: the session, both providers, secrets, and what would be lost. */
+export const prepare = Effect.fnUntraced(function* (
+  session: Session,
+  { operationId, policies, to }: { readonly to: string; readonly policies: Policies; readonly operationId: string }
+) {
+  const { confirmDataLoss = false, onFailure = "restore", onStopFailure = "record" } = policies
+  const backends = yield* Provisioners
+  yield* gates.refuse(session, operationId)
+  yield* refuseDuringExport(session, "switch", operationId)
+  yield* gates.refuseExternal(session)
+  const prior = leftAt(session)
+  const old = yield* backends.get(prior?.provider ?? session.provider)
+  const backend = yield* backends.get(to)
+  if (!canSee(backend)) return yield* takesNoCheckout(backend.name)
+  yield* refuseElsewhere(session)
+  if (session.setup !== null) yield* bringUp.check(backend, session.setup)
+  const found = yield* secrets.resolve(session.setup)
+  const scope = yield* backend.preflight(session.spec)
+  const isUnderWay = prior !== undefined && isWritten(session, prior)
+  if (!confirmDataLoss && !isUnderWay)
+    yield* refuseLosses(session, yield* losses(session, { from: old, to: backend }), backend)
+  const course: move.Course = { old, to: backend, scope, secrets: found, confirmDataLoss, onFailure, onStopFailure }
+  return course
+})
+
+/** Claims the session, moves it, and removes what it has left. */
+export const carryOut = Effect.fnUntraced(function* (
+  session: Session,
+  operation: OperationRequest,
+  course: move.Course
+) {
+  const work = yield* move.make(course)
+  return yield* ended(yield* Claim.withClaim({ session, kind: "switch", operation, from, enter }, work))
+})
+
+/** As `carryOut`, under a claim that another process has taken for this one, which is taken over before anything is looked at. */
+export const takeOver = Effect.fnUntraced(function* (
+  session: Session,
+  operation: OperationRequest,
+  options: { readonly to: string; readonly policies: Policies }
+) {
+  const prior = leftAt(session)
+  const old = yield* (yield* Provisioners).get(prior?.provider ?? session.provider)
+  const begun = yield* Ref.make<Effect.Success<ReturnType<typeof move.make>> | undefined>(undefined)
+  const result = yield* Claim.withClaim(
+    { session, kind: "switch", operation, from, handedOver: true },
+    {
+      verb: "switch",
+      use: Effect.fnUntraced(function* (held: Claim.Held) {
+        const course = yield* prepare(session, { ...options, operationId: operation.id })
+        const work = yield* move.make(course)
+        yield* Ref.set(begun, work)
+        return yield* work.use(held)
+      }),
+      settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
+        const work = yield* Ref.get(begun)
+        if (work !== undefined) return yield* work.settle(held, failure)
+        const progress = { begun: false, saved: false, slotted: false }
+        return yield* back.unmoved(held, old, { progress, lastError: recorded(failure.error) })
+      })
+    }
+  )
+  return yield* ended(result)
+})
+
+/** Removes what the session has left, which is no part of the switch: it is ready without. */
+const ended = Effect.fnUntraced(function* (result: SwitchResult) {
+  const { orphans, warnings } = yield* retire(result.sessionId)
+  return { ...result, orphans, warnings: [...result.warnings, ...warnings] } satisfies SwitchResult
+})
+
+/** What was begun on the new side goes on from the state that it is in. */
+export const enter = ({ state }: Session) => (from.some((one) => one === state) ? ("switching" as const) : undefined)
+
+/** Goes on with a switch that died after the new provider was on record. */
+export const finish = Effect.fnUntraced(function* (session: Session, operation: OperationRequest) {
+  const options = { to: session.provider, policies: {}, operationId: operation.id }
+  return yield* carryOut(session, operation, yield* prepare(session, options))
+})
+
+/** An operation of our own, for what nobody asked for by name. */
+export const request = Effect.map(
+  Effect.flatMap(Ids, (ids) => ids.next("op")),
+  (id): OperationRequest => ({ id, verb: "switch", clientRequestId: null, requestHash: "recovery" })
+)
+
+/** The session once a dead switch is ended that had not named the new provider yet; as it is, where there is none. */
+export const settled = Effect.fnUntraced(function* (session: Session) {
+  const prior = leftAt(session)
+  if (prior === undefined || isWritten(session, prior) || (yield* liveness(session.claim)) !== "stale") return session
+  return yield* undo(session, prior)
+})
+
+/** Ends a switch that died, where it came from, and answers the session as it is then. */
+export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior) {
+  const operation = yield* request
+  const old = yield* (yield* Provisioners).get(prior.provider)
+  yield* refuseElsewhere(session)
+  const found = isWritten(session, prior) ? yield* secrets.resolve(session.setup) : []
+  const truth = (held: Claim.Held) => back.unmoved(held, old, { progress: undefined, lastError: undefined })
+  yield* Claim.withClaim(
+    { session, kind: "switch", operation, from: [] },
+    {
+      verb: "switch",
+      use: Effect.fnUntraced(function* (held: Claim.Held) {
+        const change = isWritten(yield* held.row, prior)
+          ? yield* returned(held, { old, secrets: found })
+          : yield* truth(held)
+        const row = yield* held.row
+        const result = {
+          sessionId: row.id,
+          operationId: held.operationId,
+          state: change.move?.to ?? row.state,
+          warnings: []
+        }
+        return ready.done(result, change)
+      }),
+      settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
+        if (isWritten(yield* held.row, prior)) return yield* back.stays(held, failure)
+        return yield* back.unmoved(held, old, { progress: undefined, lastError: recorded(failure.error) })
+      })
+    }
+  )
+  const row = yield* (yield* Ledger).session(session.id)
+  return row._tag === "Some" ? row.value : session
+})
+
+/** Removes what the new side has, and takes the old box back. */
+const returned = Effect.fnUntraced(function* (
+  held: Claim.Held,
+  { old, secrets }: Pick<move.Course, "old" | "secrets">
+) {
+  const backends = yield* Provisioners
+  const targets = yield* box.targets(yield* held.row)
+  for (const target of targets) {
+    const backend = yield* backends.get(target.provider)
+    yield* held.phase("destroy", backend.destroy(target))
+  }
+  const finished = targets.flatMap(({ intent }) => box.over(intent, 0))
+  const { isBack, settlement } = yield* back.goBack(held, { finished, lastError: null, old, secrets })
+  if (isBack) return settlement
+  return yield* SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+    message: `the box that the session had on provider ${old.name} does not come up again`,
+    nextStep: "look at what the provider says of it, and run the command again",
+    details: { provider: old.name, operation: "start", reason: "NotReady", outcome: "unknown" }
+  })
+})
+
+const takesNoCheckout = (provider: string) =>
+  SandboxError.make("ERR_UNSUPPORTED", {
+    message: `provider ${provider} can neither place a checkout nor take one`,
+    nextStep: "use a provider that can",
+    details: { provider, capability: "workspace" }
+  })
