@@ -154,7 +154,7 @@ const watch = (script: string): Promise<number> => {
 }
 
 /** Files that can be made smaller as source code can, and that are the same in every run. */
-const fill = (directory: string, files: number, size: number): void => {
+export const fill = (directory: string, files: number, size: number): void => {
   const words = Array.from({ length: 2000 }, (_, n) =>
     createHash("md5")
       .update(String(n))

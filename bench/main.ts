@@ -10,7 +10,8 @@ const benches = {
   inflight: () => import("./inflight.ts"),
   scale: () => import("./scale.ts"),
   checkpoint: () => import("./checkpoint.ts"),
-  docker: () => import("./docker.ts")
+  docker: () => import("./docker.ts"),
+  switch: () => import("./switch.ts")
 }
 
 const chosen = process.argv.slice(2)

@@ -33,6 +33,8 @@ export interface Details {
   readonly ledger?: string
   readonly checkpoint?: string
   readonly problem?: string
+  readonly rolled_back?: boolean
+  readonly after?: string
   readonly holder?: { readonly session_id: string; readonly state: string; readonly age_s: number }
   readonly claim?: {
     readonly kind: string
@@ -58,6 +60,7 @@ export interface Answer {
   readonly operation_id: string | null
   readonly name: string
   readonly owner: string
+  readonly parent: string | null
   readonly provider: string
   readonly repository: string
   readonly state: string
@@ -70,6 +73,16 @@ export interface Answer {
   readonly persisted_at: string
   readonly destroyed_at: string
   readonly endpoint_url: string | null
+  readonly from: string
+  readonly to: string
+  readonly noop?: true
+  readonly detached?: true
+  readonly orphans: ReadonlyArray<{ readonly provider: string; readonly key: string; readonly reason: string }>
+  /** Of a plan. */
+  readonly work: { readonly dirty_files: number; readonly unpublished_commits: number; readonly bytes: number } | null
+  readonly stays: ReadonlyArray<string>
+  readonly phases: ReadonlyArray<string>
+  readonly needs_confirmation: boolean
   readonly browser_opened: boolean
   readonly healthy: boolean
   readonly claim: Claim | null
