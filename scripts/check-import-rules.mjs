@@ -94,6 +94,10 @@ const rules = {
     allows: [...core, "effect/process"],
     refuses: [provider, ...sdks, "node:fs", "effect/sql"]
   },
+  "packages/cli/src/Detached.ts": {
+    allows: [...core, "effect/process"],
+    refuses: [provider, ...sdks, "node:child_process", "effect/sql"]
+  },
   "packages/cli/src/Providers.ts": {
     allows: core,
     allowsText: [`export const lazy = () => import("${provider}")`],

@@ -332,7 +332,11 @@ for (const database of databases) {
             yield* down({ session: "work" }).pipe(as(world))
             assert.deepStrictEqual(brief(yield* collect(world)), ["report skipped"])
             assert.isTrue(isThere())
-            yield* settle(resume({ session: "work" }).pipe(as(world)))
+            // whoever brings it up removes it, if its provider lets them
+            yield* world.faults.always("destroy", Faults.fail("Unreachable"))
+            const resumed = yield* settle(resume({ session: "work" }).pipe(as(world)))
+            assert.include(resumed.warnings.join(), ".g1")
+            yield* world.faults.always("destroy", Faults.ok)
             yield* world.faults.always("inspect", Faults.fail("Unreachable"))
             const unseen = (yield* collect(world)).filter(({ finding }) => finding.includes(".g1"))
             assert.deepStrictEqual(brief(unseen), ["report skipped"])

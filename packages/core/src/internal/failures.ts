@@ -80,7 +80,7 @@ const seconds = (ms: number): number => Math.max(0, Math.round(ms / 1000))
 export const conflict = Effect.fnUntraced(function* (
   row: Session | null,
   kind: Lifecycle.ClaimKind,
-  operationId: string
+  operationId: string | null
 ) {
   if (row === null) {
     return yield* SandboxError.make("ERR_SESSION_NOT_FOUND", {
@@ -117,7 +117,7 @@ export const conflict = Effect.fnUntraced(function* (
 export const refuseDuringExport = Effect.fnUntraced(function* (
   session: Session,
   kind: Lifecycle.ClaimKind,
-  operationId: string
+  operationId: string | null
 ) {
   const lock = session.exportLock
   if (lock === null || lock.leaseUntil <= (yield* Time.millis)) return

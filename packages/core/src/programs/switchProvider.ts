@@ -1,7 +1,7 @@
 /** `switchProvider`: the same session, its id and its work included, in a box of another provider. */
 import { Duration, Effect, Option, Result, Schedule } from "effect"
 import * as Claim from "../Claim.ts"
-import { recorded } from "../internal/failures.ts"
+import { conflict, recorded } from "../internal/failures.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import * as back from "../internal/switch/back.ts"
@@ -141,6 +141,8 @@ const begin = Effect.fnUntraced(function* (options: SwitchOptions) {
   if (session.provider === to && leftAt(session) === undefined) {
     return { _tag: "answered", result: yield* noop(session, found.provider, to) } satisfies Begun
   }
+  // whoever comes too late asks nothing of any provider
+  if ((yield* liveness(session.claim)) === "live") return yield* conflict(session, "switch", before.operation.id)
   return { _tag: "fresh", session, operation: before.operation, to } satisfies Begun
 })
 

@@ -6,16 +6,17 @@ import * as SandboxError from "../../SandboxError.ts"
 import type { Checkpoint, Session } from "../../Session.ts"
 import * as checkpoints from "../checkpoints.ts"
 import { gone } from "../lost.ts"
-import { checkpointNow } from "../save.ts"
+import { checkpointNow, recordNow } from "../save.ts"
 import { equals, holds } from "../saved.ts"
 import { visible } from "../visible.ts"
 import { wasUp } from "./between.ts"
+import { givesWork } from "./travel.ts"
 
 /** What was saved of the work, or what is to be made of it all the same. */
 export interface Carried {
   /** None where nothing was ever saved and nothing is there: the checkout starts where its branch is. */
   readonly checkpoint: Checkpoint | null
-  /** Whether it is what the box held a moment ago. */
+  /** Whether nothing is lost with the box as it was a moment ago that was not given up. */
   readonly fresh: boolean
 }
 
@@ -37,11 +38,13 @@ export const carry = Effect.fnUntraced(function* (held: Held, old: Backend, conf
   }
   const there = yield* presence(held, old)
   if (there === "gone") return yield* fallback(held, confirmed)
-  if (there === "unseen") return yield* fallback(held, confirmed)
+  if (there === "unseen") return yield* recordOnly(held, confirmed)
   const saved = yield* Effect.result(capture(held, old))
   if (Result.isSuccess(saved)) {
     const { success: checkpoint } = saved
-    return checkpoint === undefined ? yield* fallback(held, confirmed) : ({ checkpoint, fresh: true } satisfies Carried)
+    return checkpoint === undefined
+      ? yield* recordOnly(held, confirmed)
+      : ({ checkpoint, fresh: true } satisfies Carried)
   }
   if (!isAboutTheWork(saved.failure)) return yield* saved.failure
   if (!confirmed) return yield* unsaved(row, saved.failure)
@@ -51,7 +54,8 @@ export const carry = Effect.fnUntraced(function* (held: Held, old: Backend, conf
 
 /** A box that died by itself is not replaced silently; one that a dead attempt has ended is expected to be gone. */
 const presence = Effect.fnUntraced(function* (held: Held, old: Backend) {
-  const { instance, ...row } = yield* held.row
+  const row = yield* held.row
+  const { instance } = row
   if (instance === null) return "gone" as const
   const seen = yield* old.inspect(instance)
   if (seen._tag === "unknown") {
@@ -61,9 +65,9 @@ const presence = Effect.fnUntraced(function* (held: Held, old: Backend) {
       details: { provider: old.name, operation: "inspect", reason: "Unreachable", outcome: "not_applied" }
     })
   }
-  if (seen._tag !== "gone") return old.unseen ? ("unseen" as const) : ("there" as const)
+  if (seen._tag !== "gone") return givesWork(row, old) ? ("there" as const) : ("unseen" as const)
   const { prior } = held
-  if (prior !== null && wasUp(prior) && !held.inherited) return yield* gone({ ...row, instance })
+  if (prior !== null && wasUp(prior) && !held.inherited) return yield* gone(row)
   return "gone" as const
 })
 
@@ -85,6 +89,13 @@ const capture = Effect.fnUntraced(function* (held: Held, old: Backend) {
   })
   return checkpoint
 }, Effect.scoped)
+
+/** Of a box in which nothing is left to be saved, or what there is was given up, the record is saved, as when it is halted. */
+const recordOnly = Effect.fnUntraced(function* (held: Held, confirmed: boolean) {
+  const { checkpoint } = yield* fallback(held, confirmed)
+  yield* held.commit({ checkpoint: yield* recordNow(held, "switch") })
+  return { checkpoint, fresh: true } satisfies Carried
+})
 
 /**
  * The newest work that was ever saved, where there is none to save. A session that was halted must have been saved in full, and
@@ -113,8 +124,7 @@ const fallback = Effect.fnUntraced(function* (held: Held, confirmed: boolean) {
 export const caughtUp = Effect.fnUntraced(function* (held: Held, old: Backend, carried: Carried) {
   const row = yield* held.row
   const { checkpoint } = carried
-  if (checkpoint === null || row.restoreFrom !== null || row.instance === null || !carried.fresh || old.unseen)
-    return carried
+  if (checkpoint === null || row.restoreFrom !== null || row.instance === null || !carried.fresh) return carried
   const options = yield* visible(row, old)
   if (options === undefined || (yield* equals(checkpoint, options))) return carried
   const later = yield* capture(held, old)

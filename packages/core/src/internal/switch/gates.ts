@@ -21,7 +21,7 @@ export const target = Effect.fnUntraced(function* (to: string) {
 })
 
 /** Refuses a session that is in no state to be moved. */
-export const refuse = Effect.fnUntraced(function* (session: Session, operationId: string) {
+export const refuse = Effect.fnUntraced(function* (session: Session, operationId: string | null) {
   const { id, name, readyAt, state } = session
   const impossible = (why: string, way: string) =>
     SandboxError.make("ERR_OPERATION_CONFLICT", {

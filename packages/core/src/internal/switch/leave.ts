@@ -10,6 +10,7 @@ import * as Time from "../../Time.ts"
 import * as compose from "../compose/end.ts"
 import { halt, unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
+import { wasUp } from "./between.ts"
 
 /** What became of the old box. `left`: it could not be stopped, and may run on. */
 export type Left =
@@ -38,7 +39,7 @@ export const leave = Effect.fnUntraced(function* (held: Held, old: Backend, onSt
   // a box that is gone may have parts that are not, such as a network
   if (isGone && !old.haltIsTerminal)
     yield* held.phase("leftovers", old.destroy({ scope: ref.scope, key: ref.key, ref }))
-  yield* hooks.warned(held, hooks.onHost(held, "postDown", ref.key))
+  if (held.prior !== null && wasUp(held.prior)) yield* hooks.warned(held, hooks.onHost(held, "postDown", ref.key))
   yield* held.commit({
     phase: "stopped",
     set: { ...unserved, stoppedAt: yield* Time.millis, health: null, ...(isGone ? { instance: null } : {}) },

@@ -17,7 +17,7 @@ import { carry, caughtUp } from "./carry.ts"
 import * as gates from "./gates.ts"
 import { leave, leftOn, write } from "./leave.ts"
 import * as retire from "./retire.ts"
-import { losses, reaches, refuseLosses } from "./travel.ts"
+import { losses, refuseLosses, takesWork } from "./travel.ts"
 
 /** A switch that was found possible. */
 export interface Course {
@@ -47,13 +47,15 @@ export const make = Effect.fnUntraced(function* (course: Course) {
     const carried = yield* held.phase("capture", carry(held, old, confirmDataLoss))
     yield* note({ begun: true, saved: carried.fresh })
     const left = yield* leave(held, old, onStopFailure)
-    const whole = left._tag === "halted" ? yield* held.phase("verify", caughtUp(held, old, carried)) : carried
+    // what was halted before has not been written in since
+    const ran = held.prior?.state !== "stopped" && held.prior?.state !== "stopped_unpersisted"
+    const whole = left._tag === "halted" && ran ? yield* held.phase("verify", caughtUp(held, old, carried)) : carried
     const checkpoint = whole.checkpoint?.id ?? null
-    if (checkpoint !== null && !reaches(to)) {
+    if (checkpoint !== null && !takesWork(to)) {
       yield* held.warn(`provider ${to.name} takes no work: what was saved of it stays in ${checkpoint}`)
     }
     const adopted = yield* leftOn(held, to)
-    yield* write(held, { to: to.name, left, checkpoint: reaches(to) ? checkpoint : null, adopted })
+    yield* write(held, { to: to.name, left, checkpoint: takesWork(to) ? checkpoint : null, adopted })
     if (adopted !== undefined) yield* held.commit({ move: yield* held.move("provisioning") })
   })
 

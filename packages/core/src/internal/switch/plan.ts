@@ -10,7 +10,7 @@ import { look } from "../visible.ts"
 import { capture, nowhere } from "../work/capture.ts"
 import { leftAt, wasUp } from "./between.ts"
 import * as gates from "./gates.ts"
-import { losses, type Route, reaches, stays } from "./travel.ts"
+import { givesWork, losses, type Route, stays, takesWork } from "./travel.ts"
 
 /** The plan, refused as the switch itself would be; but not for work that stays behind, which it tells of. */
 export const plan = Effect.fnUntraced(function* (session: Session, to: string) {
@@ -21,8 +21,8 @@ export const plan = Effect.fnUntraced(function* (session: Session, to: string) {
     const nothing: SwitchPlan = { ...about, phases: [], work: null, stays: [], needsConfirmation: false, warnings: [] }
     return nothing
   }
-  yield* gates.refuse(session, "")
-  yield* refuseDuringExport(session, "switch", "")
+  yield* gates.refuse(session, null)
+  yield* refuseDuringExport(session, "switch", null)
   yield* gates.refuseExternal(session)
   const backends = yield* Provisioners
   const route: Route = { from: yield* backends.get(from), to: yield* backends.get(to) }
@@ -51,12 +51,12 @@ const phases = ({ instance, setup, state }: Session, { to }: Route): ReadonlyArr
     ...(instance === null ? [] : ["stop"]),
     ...(setup?.compose === undefined ? [] : ["compose"]),
     ...(setup?.hooks.postDown === undefined ? [] : ["hook.post_down"]),
-    ...(instance === null ? [] : ["verify"]),
+    ...(instance === null || state === "stopped" || state === "stopped_unpersisted" ? [] : ["verify"]),
     "written",
     ...(setup?.hooks.preUp === undefined ? [] : ["hook.pre_up"]),
     "provision",
     "workspace",
-    ...(reaches(to) ? ["restore"] : []),
+    ...(takesWork(to) ? ["restore"] : []),
     ...(setup === null ? [] : ["environment", ...setup.services.map(({ name }) => `service.${name}`)]),
     "health",
     ...(instance === null ? [] : ["destroy"])
@@ -65,7 +65,7 @@ const phases = ({ instance, setup, state }: Session, { to }: Route): ReadonlyArr
 
 /** What is in the checkout beside what its repository has; none where it cannot be read. */
 const work = Effect.fnUntraced(function* (session: Session, { from }: Route) {
-  if (session.instance === null || !reaches(from)) return null
+  if (session.instance === null || !givesWork(session, from)) return null
   const { options, status } = yield* look(session, from)
   if (options === undefined) return null
   const { bytes } = yield* capture(options, yield* nowhere)

@@ -14,11 +14,12 @@ export interface Route {
   readonly to: Backend
 }
 
-/** Whether work can be read from checkouts of the provider, and put into them. */
-export const reaches = (backend: Backend): boolean =>
-  canSee(backend) && !backend.unseen && (placesItself(backend) || isOurs(backend))
+/** Whether work can be put into checkouts of the provider's boxes. */
+export const takesWork = (backend: Backend): boolean => canSee(backend) && !backend.unseen
 
-const placesItself = ({ capabilities }: Backend): boolean => capabilities.includes("workspace")
+/** Whether work can be read from the session's checkout. */
+export const givesWork = ({ workspacePath }: Session, from: Backend): boolean =>
+  isOurs(from) || (takesWork(from) && workspacePath !== null)
 
 /**
  * Work that would be left behind, a sentence each: the switch is refused until that is confirmed. Looks into the box only
@@ -30,7 +31,7 @@ export const losses = Effect.fnUntraced(function* (session: Session, { from, to 
   if (Setup.keeping(setup).volume === "persist") {
     lost.push("durability.volume is persist, and what the box keeps outside its checkout stays behind")
   }
-  if (instance === null || (reaches(from) && reaches(to))) return lost
+  if (instance === null || (givesWork(session, from) && takesWork(to))) return lost
   if (!canSee(from)) {
     return [...lost, `whether there is work in the box of ${name} cannot be seen by provider ${from.name}`]
   }
@@ -43,7 +44,7 @@ export const losses = Effect.fnUntraced(function* (session: Session, { from, to 
   const work = `${count(dirtyFiles, "changed or untracked file")} and ${count(unpublishedCommits, "commit")}`
   return [
     ...lost,
-    reaches(from)
+    givesWork(session, from)
       ? `${work} cannot be put into a box of provider ${to.name}, and stay in a checkpoint`
       : `${work} cannot be read from a box of provider ${from.name}`
   ]
