@@ -210,7 +210,7 @@ layer(Connected.layer, { excludeTestServices: true })("logs", (it) => {
       const unknown = assertFailure(yield* w.sandbox("logs", "detached", "-s", "web", "--json"), "ERR_INVALID_ARGUMENT")
       assert.strictEqual(unknown.cause, `detached has no service or run "web"`)
       assert.include(unknown.next_step, run)
-      assert.strictEqual(processesWith(`SANDBOX_SERVICE=${run}`).length, 0)
+      yield* eventually("what watched it has ended", () => processesWith(`SANDBOX_SERVICE=${run}`).length === 0)
       assert.isTrue(existsSync(file(session, "services", run, "exit")))
     })
   )

@@ -192,6 +192,7 @@ describe("sandbox providers", () => {
         capabilities: ["start", "exec", "workspace", "endpoint"],
         host_ports: true,
         halt_is_terminal: false,
+        external: false,
         preflight: "ok",
         error: null
       })

@@ -63,7 +63,7 @@ describeDocker("a session that moves", () => {
       Effect.gen(function* () {
         const w = yield* dockerWorld({ image: images.git })
         serving(w, yield* vacant(20))
-        const up = yield* json(w, "up", "-b", "feature", "-n", "app", "--trust-config")
+        const up = yield* json(w, "up", w.repository, "-b", "feature", "-n", "app", "--trust-config")
         assert.strictEqual(up.provider, "local")
         work(up.worktree_path!)
         w.git("stash", "list")
@@ -149,7 +149,7 @@ describeDocker("a session that moves", () => {
       Effect.gen(function* () {
         const w = yield* dockerWorld({ image: images.git })
         serving(w, yield* vacant(20))
-        const up = yield* json(w, "up", "-b", "feature", "-n", "app", "--trust-config")
+        const up = yield* json(w, "up", w.repository, "-b", "feature", "-n", "app", "--trust-config")
         work(up.worktree_path!)
         const before = everything(up.worktree_path!)
         const row = query<object>(w.ledger, "SELECT * FROM sessions")

@@ -2,11 +2,11 @@
 import { execFileSync } from "node:child_process"
 import { mkdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { assert, it } from "@effect/vitest"
+import { assert, layer } from "@effect/vitest"
 import * as MemoryProvisioner from "@org/sandbox-core/MemoryProvisioner"
 import { defineProvider } from "@org/sandbox-core/Provisioner"
 import { type Client, createClient } from "@org/sandbox-core/promise"
-import { Effect, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { vi } from "vitest"
 import { describeDocker } from "./docker.ts"
 import { images, labelled, removeLabelled } from "./support/docker.ts"
@@ -19,11 +19,14 @@ const sides: ReadonlyArray<Side> = ["memory", "local", "docker"]
 
 const pairs = sides.flatMap((from) => sides.flatMap((to) => (from === to ? [] : [[from, to] as const])))
 
-interface Site {
+interface Shape {
   readonly w: World
   readonly client: Client
   readonly cloud: MemoryProvisioner.MemoryCloud
 }
+
+/** One for all pairs, because a process has one environment. */
+class Site extends Context.Service<Site, Shape>()("Site") {}
 
 const site = Effect.gen(function* () {
   const w = yield* world
@@ -56,7 +59,7 @@ const site = Effect.gen(function* () {
     (client) => Effect.promise(client.close)
   )
   yield* Effect.addFinalizer(() => Effect.suspend(() => removeLabelled(label(w))))
-  const made: Site = { w, client, cloud }
+  const made: Shape = { w, client, cloud }
   return made
 })
 
@@ -66,7 +69,7 @@ const label = (w: World): string => {
 }
 
 /** How many boxes each side has. */
-const boxes = Effect.fnUntraced(function* ({ cloud, w }: Site) {
+const boxes = Effect.fnUntraced(function* ({ cloud, w }: Shape) {
   const { containers } = yield* labelled(label(w))
   const local = execFileSync("sh", ["-c", `ls -d "${w.state}"/local/sbx-* 2>/dev/null || true`], { encoding: "utf8" })
   return { memory: cloud.boxes.size, local: local.split("\n").length - 1, docker: containers.length }
@@ -75,7 +78,7 @@ const boxes = Effect.fnUntraced(function* ({ cloud, w }: Site) {
 const only = (side: Side) => ({ memory: 0, local: 0, docker: 0, [side]: 1 })
 
 /** What the checkout holds; nothing can be seen of one in memory. */
-const held = Effect.fnUntraced(function* ({ client, w }: Site, side: Side) {
+const held = Effect.fnUntraced(function* ({ client, w }: Shape, side: Side) {
   if (side === "memory") return undefined
   const { worktreePath } = yield* Effect.promise(() => client.status({ session: "app" }))
   if (worktreePath !== null) return everything(worktreePath)
@@ -94,57 +97,62 @@ const rejected = (promise: Promise<unknown>) =>
     )
   )
 
-const identity = ({ w }: Site) =>
-  query<object>(w.ledger, "SELECT id, owner, name, reserved_name, repository, branch, created_at FROM sessions")
+const identity = ({ w }: Shape) =>
+  query<object>(
+    w.ledger,
+    "SELECT id, owner, name, reserved_name, repository, branch, created_at FROM sessions WHERE state <> 'destroyed'"
+  )
 
 describeDocker("a session moves between every two providers", () => {
-  for (const [from, to] of pairs) {
-    it.live(
-      `from ${from} to ${to}, and nothing is left behind`,
-      () =>
-        Effect.gen(function* () {
-          const s = yield* site
-          const { client, w } = s
-          // where work cannot be made in the box, it is made on this host first, and travels there
-          const origin = from === "memory" ? "local" : from
-          const up = yield* Effect.promise(() =>
-            client.up({ repository: w.repository, branch: "feature", name: "app", provider: origin })
-          )
-          if (up.worktreePath !== null) work(up.worktreePath)
-          else {
-            const copy = join(w.directory, "made")
-            mkdirSync(copy)
-            yield* Effect.promise(() => client.cp({ from: "app:.", to: copy }))
-            work(copy)
-            yield* Effect.promise(() => client.cp({ from: `${copy}/.`, to: "app:." }))
-          }
-          const before = yield* held(s, origin)
-          const who = identity(s)
-          const intoMemory = { session: "app", to: "memory" }
-          if (from === "memory" || to === "memory") {
-            const refused = yield* rejected(client.switchProvider(intoMemory))
-            assert.strictEqual(refused.code, "ERR_DATA_LOSS_UNCONFIRMED")
-            assert.deepEqual(yield* boxes(s), only(origin))
-            yield* Effect.promise(() => client.switchProvider({ ...intoMemory, confirmDataLoss: true }))
-            assert.deepEqual(yield* boxes(s), only("memory"))
-          }
-          if (to !== "memory") {
-            const moved = yield* Effect.promise(() => client.switchProvider({ session: "app", to }))
-            assert.deepInclude(moved, { sessionId: up.sessionId, from, to, state: "ready", orphans: [] })
-            assert.deepEqual(yield* held(s, to), before)
-          }
-          assert.deepEqual(identity(s), who)
-          assert.deepEqual(yield* boxes(s), only(to))
-          // what a memory box could not take is in its checkpoint, and comes back with the session
-          if (to === "memory") {
-            yield* Effect.promise(() => client.switchProvider({ session: "app", to: from }))
-            assert.deepEqual(yield* held(s, from), before)
-            assert.deepEqual(yield* boxes(s), only(from))
-          }
-          yield* Effect.promise(() => client.destroy({ session: "app", force: true, confirmDataLoss: true }))
-          assert.deepEqual(yield* boxes(s), { memory: 0, local: 0, docker: 0 })
-        }).pipe(Effect.scoped),
-      180_000
-    )
-  }
+  layer(Layer.effect(Site, site), { excludeTestServices: true })((it) => {
+    for (const [from, to] of pairs) {
+      it.effect(
+        `from ${from} to ${to}, and nothing is left behind`,
+        () =>
+          Effect.gen(function* () {
+            const s = yield* Site
+            const { client, w } = s
+            // where work cannot be made in the box, it is made on this host first, and travels there
+            const origin = from === "memory" ? "local" : from
+            const up = yield* Effect.promise(() =>
+              client.up({ repository: w.repository, branch: `${from}-${to}`, base: "main", name: "app", provider: origin })
+            )
+            if (up.worktreePath !== null) work(up.worktreePath)
+            else {
+              const copy = join(w.directory, `made-${to}`)
+              mkdirSync(copy)
+              yield* Effect.promise(() => client.cp({ from: "app:.", to: copy }))
+              work(copy)
+              yield* Effect.promise(() => client.cp({ from: `${copy}/.`, to: "app:." }))
+            }
+            const before = yield* held(s, origin)
+            const who = identity(s)
+            const intoMemory = { session: "app", to: "memory" }
+            if (from === "memory" || to === "memory") {
+              const refused = yield* rejected(client.switchProvider(intoMemory))
+              assert.strictEqual(refused.code, "ERR_DATA_LOSS_UNCONFIRMED")
+              assert.deepEqual(yield* boxes(s), only(origin))
+              yield* Effect.promise(() => client.switchProvider({ ...intoMemory, confirmDataLoss: true }))
+              assert.deepEqual(yield* boxes(s), only("memory"))
+            }
+            if (to !== "memory") {
+              const moved = yield* Effect.promise(() => client.switchProvider({ session: "app", to }))
+              assert.deepInclude(moved, { sessionId: up.sessionId, from, to, state: "ready", orphans: [] })
+              assert.deepEqual(yield* held(s, to), before)
+            }
+            assert.deepEqual(identity(s), who)
+            assert.deepEqual(yield* boxes(s), only(to))
+            // what a memory box could not take is in its checkpoint, and comes back with the session
+            if (to === "memory") {
+              yield* Effect.promise(() => client.switchProvider({ session: "app", to: from }))
+              assert.deepEqual(yield* held(s, from), before)
+              assert.deepEqual(yield* boxes(s), only(from))
+            }
+            yield* Effect.promise(() => client.destroy({ session: "app", force: true, confirmDataLoss: true }))
+            assert.deepEqual(yield* boxes(s), { memory: 0, local: 0, docker: 0 })
+          }),
+        180_000
+      )
+    }
+  })
 })

@@ -154,7 +154,7 @@ export const breaks = [
     why: "phases run as if inside a transaction",
     file: `${core}/Claim.ts`,
     edits: [
-      ["        Effect.andThen(body),", "        Effect.andThen(Effect.provideService(body, InTransaction, true)),"],
+      ["Effect.andThen(counted(body,", "Effect.andThen(counted(Effect.provideService(body, InTransaction, true),"],
       ["type ClaimRequest, Ledger,", "type ClaimRequest, InTransaction, Ledger,"]
     ],
     tests: life,

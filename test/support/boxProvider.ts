@@ -19,7 +19,14 @@ const apart = (terminal: boolean) =>
     })
   )
 
-const make = Effect.fnUntraced(function* (terminal: boolean) {
+const Options = Schema.Struct({
+  /** Its boxes say that they are kept apart from this host. */
+  isolating: Schema.optionalKey(Schema.Boolean),
+  /** A box that is halted is gone. */
+  terminal: Schema.optionalKey(Schema.Boolean)
+})
+
+const make = Effect.fnUntraced(function* ({ isolating = false, terminal = false }: typeof Options.Type) {
   const inner = yield* Provisioner
   const directories = yield* Directories
   const fs = yield* FileSystem.FileSystem
@@ -36,6 +43,7 @@ const make = Effect.fnUntraced(function* (terminal: boolean) {
   const { start, workspace: _, ...rest } = inner
   const box: ProvisionerShape = {
     ...rest,
+    isolation: isolating ? "container" : rest.isolation,
     provision: (intent) => Effect.tap(inner.provision(intent), ({ key }) => workspace(key))
   }
   if (!terminal) return start === undefined ? box : { ...box, start }
@@ -45,8 +53,10 @@ const make = Effect.fnUntraced(function* (terminal: boolean) {
 export default defineProvider({
   ...local,
   name: "box",
-  /** `terminal`: a box that is halted is gone. */
-  options: Schema.Struct({ terminal: Schema.optionalKey(Schema.Boolean) }),
-  layer: ({ terminal = false }) =>
-    Layer.effect(Provisioner, make(terminal)).pipe(Layer.provide(local.layer({})), Layer.provide(apart(terminal)))
+  options: Options,
+  layer: (options) =>
+    Layer.effect(Provisioner, make(options)).pipe(
+      Layer.provide(local.layer({})),
+      Layer.provide(apart(options.terminal === true))
+    )
 })

@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
   const flowing = <A>(operation: string, stream: Stream.Stream<A, SandboxError>) =>
     Stream.suspend(() => Stream.provideService(stream, Fuse, lit())).pipe(Stream.mapError(failed(operation)))
 
-  const { endpoint, exec, files, hostPorts, network, start, workspace } = inner
+  const { endpoint, exec, external, files, hostPorts, network, start, workspace } = inner
   const target = Effect.fnUntraced(function* (of: Parameters<ProvisionerShape["destroy"]>[0]) {
     if (typeof of !== "string") return { scope: of.scope, key: of.key, ref: of }
     return { scope: yield* inner.scope, key: of, ref: null }
@@ -152,6 +152,7 @@ export const make = Effect.fnUntraced(function* (inner: ProvisionerShape, option
     ...(endpoint && { endpoint: (ref, port) => through("endpoint", backend.endpoint(ref, port)) }),
     ...(network && { network: (ref) => through("network", backend.network(ref)) }),
     ...(hostPorts && { hostPorts }),
+    ...(external && { external }),
     ...(workspace && {
       workspace: {
         attach: (ref, source) => through("workspace.attach", backend.attach(ref, source)),

@@ -19,7 +19,10 @@ import { Cause, Deferred, type Duration, Effect, Exit, Layer, Stream } from "eff
 
 /** The members of the port, as they are scripted and recorded. */
 export type Operation =
-  | Exclude<keyof ProvisionerShape, "name" | "isolation" | "haltIsTerminal" | "hostPorts" | "files" | "workspace">
+  | Exclude<
+      keyof ProvisionerShape,
+      "name" | "isolation" | "haltIsTerminal" | "hostPorts" | "external" | "files" | "workspace"
+    >
   | `files.${keyof FilesCapability}`
   | `workspace.${keyof WorkspaceCapability}`
 
@@ -121,7 +124,7 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
       ).pipe(Effect.onExit((exit) => Effect.sync(() => record({ ...entry, phase: "end", outcome: ending(exit) }))))
     })
 
-  const { endpoint, exec, files, hostPorts, network, start, workspace } = inner
+  const { endpoint, exec, external, files, hostPorts, network, start, workspace } = inner
 
   // Collected first: a fault is about the whole answer, and half of one is none of the answers it may give.
   const whole = <A>(op: Operation, target: string, answer: Stream.Stream<A, ProvisionerError>) =>
@@ -150,6 +153,7 @@ export const make = (inner: ProvisionerShape, options: Options = {}): Faults => 
     ...(endpoint && { endpoint: (ref, port) => around("endpoint", ref.id, endpoint(ref, port)) }),
     ...(network && { network: (ref) => around("network", ref.id, network(ref)) }),
     ...(hostPorts && { hostPorts }),
+    ...(external && { external }),
     ...(workspace && {
       workspace: {
         attach: (ref, source) => around("workspace.attach", ref.id, workspace.attach(ref, source)),

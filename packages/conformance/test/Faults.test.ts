@@ -20,7 +20,12 @@ const source = { repository: "/repo", branch: "main", commit: "0", fallbackBranc
 const setup = (options?: Omit<MemoryProvisioner.Options, "cloud">) => {
   const cloud = MemoryProvisioner.makeCloud()
   const endpoint = (_: InstanceRef, port: number) => Effect.succeed(`http://127.0.0.1:${port}`)
-  const faults = Faults.make({ ...MemoryProvisioner.make({ cloud, ...options }), endpoint, hostPorts: true })
+  const faults = Faults.make({
+    ...MemoryProvisioner.make({ cloud, ...options }),
+    endpoint,
+    hostPorts: true,
+    external: true
+  })
   return { cloud, faults, provisioner: faults.provisioner }
 }
 
@@ -86,10 +91,11 @@ describe("Faults", () => {
       assert.isTrue("start" in setup().provisioner)
       assert.isFalse("start" in setup({ haltIsTerminal: true }).provisioner)
       assert.isTrue(setup().provisioner.hostPorts)
+      assert.isTrue(setup().provisioner.external)
       const all = MemoryProvisioner.make({ cloud: MemoryProvisioner.makeCloud() })
       const { exec: _, files: __, workspace: ___, ...bare } = all
       const { provisioner } = Faults.make(bare)
-      for (const member of ["exec", "files", "workspace", "endpoint", "hostPorts"])
+      for (const member of ["exec", "files", "workspace", "endpoint", "hostPorts", "external"])
         assert.isFalse(member in provisioner)
     })
   )

@@ -23,6 +23,7 @@ import {
   unsettled,
   withCommand
 } from "./internal/failures.ts"
+import { counted } from "./internal/transfer.ts"
 import { type Change, type ClaimRequest, Ledger, type OperationRequest } from "./Ledger.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import { liveness } from "./Liveness.ts"
@@ -110,8 +111,8 @@ export interface ClaimOptions {
   readonly enter?: ((row: Session, prior: Prior | null) => Lifecycle.State | undefined) | undefined
   /** Take over a live claim. */
   readonly force?: boolean | undefined
-  /** The live claim is given by its holder, who has done nothing: it is taken over, and nothing was begun. */
-  readonly handedOver?: boolean | undefined
+  /** The live claim is given by its holder, who has done nothing under it: it is taken over as it is. */
+  readonly handedOver?: { readonly inherited: boolean } | undefined
   /** The branch that the session is exported to: nothing else moves it meanwhile, whatever is forced. */
   readonly exporting?: string | undefined
 }
@@ -132,8 +133,8 @@ export const request = Effect.fnUntraced(function* (kind: Lifecycle.ClaimKind, p
 /** Claims a session, works, and releases. */
 export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOptions, work: Work<A, R>) {
   const ledger = yield* Ledger
-  const { handedOver = false, kind, operation, session } = options
-  const force = options.force === true || handedOver
+  const { handedOver, kind, operation, session } = options
+  const force = options.force === true || handedOver !== undefined
   const status = yield* liveness(session.claim)
   const reenters =
     status !== "free" || !Lifecycle.isSettled(session.state)
@@ -162,7 +163,12 @@ export const withClaim = Effect.fnUntraced(function* <A, R>(options: ClaimOption
     })
   )
   return yield* bracket(
-    { acquire, claim, operationId: operation.id, inherited: !Lifecycle.isSettled(session.state) && !handedOver },
+    {
+      acquire,
+      claim,
+      operationId: operation.id,
+      inherited: handedOver?.inherited ?? !Lifecycle.isSettled(session.state)
+    },
     work
   )
 })
@@ -184,7 +190,8 @@ const priorOf = (session: Session): Prior | null => {
     generation: session.generation,
     workspacePath: session.workspacePath,
     workBranch: session.workBranch,
-    restoreFrom: session.restoreFrom
+    restoreFrom: session.restoreFrom,
+    placementScope: session.placementScope
   })
 }
 
@@ -230,6 +237,8 @@ interface Claimed {
   readonly succeeded: Effect.Effect<boolean>
   readonly undos: Ref.Ref<ReadonlyArray<Rollback.Undo>>
   readonly lost: Ref.Ref<boolean>
+  /** Whether the work is over, so that no write is waited for longer than a release may take. */
+  readonly releasing: Ref.Ref<boolean>
 }
 
 const hold = Effect.fnUntraced(function* (
@@ -247,13 +256,15 @@ const hold = Effect.fnUntraced(function* (
   /** Whether a write may have taken effect or not, so that even a lease that has not run out proves nothing. */
   const doubt = yield* Ref.make(false)
 
+  const releasing = yield* Ref.make(false)
+
   const stoodDown = Effect.andThen(
     Ref.set(lost, true),
     Effect.suspend(() => Effect.fail(claimLost(row.id, operationId)))
   )
 
   const commit = Effect.fnUntraced(function* (change: Change) {
-    const written = yield* ledger
+    const write = ledger
       .commit({
         sessionId: row.id,
         token: claim.token,
@@ -272,6 +283,7 @@ const hold = Effect.fnUntraced(function* (
           PortTaken: (taken) => Effect.fail(portsTaken(taken, operationId))
         })
       )
+    const written = yield* (yield* Ref.get(releasing)) ? withinTime(write, timings.ledgerWrite) : write
     yield* Ref.set(current, written)
     yield* Ref.set(doubt, false)
     return written
@@ -329,7 +341,7 @@ const hold = Effect.fnUntraced(function* (
         Progress.publish({ type: "phase", operationId, sessionId: row.id, verb, phase: name, status })
       return commit({ phase: name }).pipe(
         Effect.andThen(publish("started")),
-        Effect.andThen(body),
+        Effect.andThen(counted(body, { operationId, sessionId: row.id })),
         Effect.onExit((exit) => publish(Exit.isSuccess(exit) ? "done" : "failed")),
         Effect.withSpan(`${verb}.${name}`, {
           attributes: { "sandbox.session_id": row.id, "sandbox.operation_id": operationId }
@@ -344,7 +356,7 @@ const hold = Effect.fnUntraced(function* (
     warnings: Ref.get(warnings)
   }
   const renewal = Effect.forever(Effect.andThen(Effect.sleep(timings.renewal), renewOnce))
-  const claimed: Claimed = { held, renewal, confirm, succeeded, undos, lost }
+  const claimed: Claimed = { held, renewal, confirm, succeeded, undos, lost, releasing }
   return claimed
 })
 
@@ -393,6 +405,7 @@ const rolledBack = Effect.fnUntraced(function* <A, R>(
   const { held } = claimed
   const timings = yield* Timings
   const before = yield* held.row
+  yield* Ref.set(claimed.releasing, true)
   const undone = yield* Rollback.run(yield* Ref.get(claimed.undos), timings.undo)
   const rollback = undone.map(({ exit, name }) => ({
     undo: name,
@@ -415,7 +428,7 @@ const rolledBack = Effect.fnUntraced(function* <A, R>(
       events: [...(change.events ?? []), ...undone.flatMap(Rollback.failedEvent)],
       release: true
     })
-    return Effect.map(withinTime(commit, timings.ledgerWrite), (row) => ({ row, told }))
+    return Effect.map(commit, (row) => ({ row, told }))
   })
   const settled = yield* Effect.exit(truth)
   if (Exit.isFailure(settled)) {

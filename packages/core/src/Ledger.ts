@@ -93,6 +93,8 @@ export interface NewSession {
   readonly repository: string
   readonly branch: string | null
   readonly setup: Session["setup"]
+  /** The id of the session on whose behalf it is started; nobody's, when none. */
+  readonly parent?: string | null | undefined
   /** Milliseconds since the epoch; never, when none. */
   readonly expiresAt?: number | null | undefined
 }

@@ -172,6 +172,11 @@ export interface SetupOptions {
    * `{port}`, `{name}` and `{slot}` are filled in.
    */
   readonly webBaseUrl?: string
+  /**
+   * `false`: somebody else wrote it, and it was not accepted for this host. The session is not moved to a provider that does not
+   * isolate before `acceptSetup` says so.
+   */
+  readonly accepted?: boolean
 }
 
 export interface UpOptions extends RequestOptions {
@@ -276,15 +281,23 @@ export interface SwitchOptions extends RequestOptions {
    * `hold`: it stays on the new provider as `failed`, with its work in a checkpoint.
    */
   readonly onFailure?: "restore" | "hold" | undefined
+  /**
+   * Accept what the session runs for this host too, and record that with the session. Needed once, for a setup that was not
+   * `accepted` and a provider that does not isolate.
+   */
+  readonly acceptSetup?: boolean | undefined
 }
 
-export type SwitchPlanOptions = Pick<SwitchOptions, "session" | "to">
+export type SwitchPlanOptions = Pick<SwitchOptions, "session" | "to" | "acceptSetup">
 
 /** A claim that another process is to take over. The token is a secret of the two. */
-export interface Handover extends Pick<SwitchOptions, "to" | "confirmDataLoss" | "onStopFailure" | "onFailure"> {
+export interface Handover
+  extends Pick<SwitchOptions, "to" | "confirmDataLoss" | "onStopFailure" | "onFailure" | "acceptSetup"> {
   readonly sessionId: string
   readonly operationId: string
   readonly token: string
+  /** Whether the claim goes on with what a dead switch began. */
+  readonly inherited: boolean
 }
 
 export interface ListOptions {

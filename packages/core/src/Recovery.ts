@@ -24,6 +24,8 @@ export const recovery = (session: Session, claim: Liveness): Recovery | null => 
     case "syncing":
       return { command: command("resume"), reason: `${died}this finishes what it began` }
     case "switching":
+      if (session.claim === null)
+        return { command: command("down"), reason: "nobody is moving it any more: this halts it" }
       return { command: command("resume"), reason: `${died}this brings the session to one provider` }
     case "stopping":
       return { command: command("down"), reason: `${died}this finishes stopping and saving` }

@@ -118,7 +118,7 @@ export interface CheckpointView {
   readonly bytes: number
   readonly verified: boolean
   /** `down` also for what `destroy` saves. */
-  readonly reason: "down" | "request" | "restore" | "complete" | "switch"
+  readonly reason: "down" | "request" | "restore" | "complete" | "switch" | "left"
   /** The commit that was checked out; none for a checkpoint of the session's record alone. */
   readonly head: string | null
   /** Files, links and directories that are in no commit. */

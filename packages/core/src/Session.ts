@@ -56,7 +56,8 @@ export class Prior extends Schema.Class<Prior>("@org/sandbox-core/Prior")({
   /** What a move to another provider changes besides; absent in claims of earlier versions. */
   workspacePath: Schema.optionalKey(Schema.NullOr(Schema.String)),
   workBranch: Schema.optionalKey(Schema.NullOr(Schema.String)),
-  restoreFrom: Schema.optionalKey(Schema.NullOr(Schema.String))
+  restoreFrom: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  placementScope: Schema.optionalKey(Schema.NullOr(Scope))
 }) {}
 
 /** Who is moving a session now. */
@@ -251,12 +252,15 @@ export class Orphan extends Schema.Class<Orphan>("@org/sandbox-core/Orphan")({
   ref: Schema.NullOr(InstanceRef),
   key: Schema.String,
   reason: OrphanReason,
+  /** What it was left with: the checkpoint that has the work of its checkout, and the path of that where it is on this host. */
+  checkpoint: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  workspacePath: Schema.optionalKey(Schema.NullOr(Schema.String)),
   createdAt: Schema.Int,
   resolvedAt: Schema.NullOr(Schema.Int)
 }) {}
 
 /** What a checkpoint was made for. */
-export const CheckpointReason = Schema.Literals(["down", "request", "restore", "complete", "switch"])
+export const CheckpointReason = Schema.Literals(["down", "request", "restore", "complete", "switch", "left"])
 export type CheckpointReason = typeof CheckpointReason.Type
 
 /** A durable copy of a session that was read back and compared: its record and, where they can be seen, its files. */

@@ -87,6 +87,7 @@ export const build = (options: {
       session_id: session.id,
       name: session.name,
       owner: session.owner,
+      parent: session.parent,
       provider: session.provider,
       generation: session.generation,
       repository: session.repository,

@@ -99,6 +99,8 @@ export const Keeping = Schema.Struct({
   checkpoint: Schema.Literals(["on_down", "manual"]).pipe(withDefault<"on_down" | "manual">("on_down")),
   /** Files that git ignores and checkpoints take along all the same: patterns as in `.gitignore`. */
   include: Schema.Array(Schema.String).pipe(withDefault<ReadonlyArray<string>>([])),
+  /** `persist`: what the box has on its disk outside the checkout is wanted too, and no checkpoint has that. */
+  volume: Schema.Literals(["ephemeral", "persist"]).pipe(withDefault<"ephemeral" | "persist">("ephemeral")),
   /** Destroy the session some time after it was completed, once all of it is saved. */
   autoTeardown: Schema.Boolean.pipe(withDefault(true)),
   /** Minutes from completion until then. */
@@ -124,7 +126,9 @@ export const Setup = Schema.Struct({
   /** Commits of history that a clone gets; all, when absent. */
   depth: Schema.optionalKey(Schema.Int),
   /** Ports that were asked for by number, by name; they are taken as they are. */
-  fixedPorts: Schema.Record(Schema.String, Schema.Int).pipe(withDefault({}))
+  fixedPorts: Schema.Record(Schema.String, Schema.Int).pipe(withDefault({})),
+  /** Whether it may also run where a box does not isolate: nobody has accepted what only was to run in one that does. */
+  accepted: Schema.Boolean.pipe(withDefault(true))
 })
 export type Setup = typeof Setup.Type
 

@@ -8,8 +8,10 @@ import { Effect, FileSystem, Path, Random, Schema, Stream } from "effect"
 import { type Effective, formatPath, isolationOf, leaves, type Surroundings } from "./Configuration.ts"
 import { Hasher } from "./Hasher.ts"
 import { Directories } from "./Host.ts"
+import { hookKeys } from "./internal/hooks.ts"
 import * as RepositoryLock from "./RepositoryLock.ts"
 import * as SandboxError from "./SandboxError.ts"
+import * as Setup from "./Setup.ts"
 import * as Time from "./Time.ts"
 
 /** A file that somebody else may have written, as it was read. */
@@ -93,6 +95,23 @@ export const check = Effect.fnUntraced(function* (
   return yield* untrusted(claimed, keys)
 })
 
+/**
+ * The parts of a session's setup that run, or are set for what runs, wherever the session is. A provider that does not isolate
+ * has them on this host.
+ */
+export const runsOf = ({ compose, env, hooks, inheritEnv, services }: Setup.Setup): ReadonlyArray<string> =>
+  [
+    ...Setup.hookNames.filter((name) => hooks[name] !== undefined).map((name) => ["hooks", hookKeys[name]]),
+    ...(compose === undefined ? [] : [["compose", "file"]]),
+    ...inheritEnv.map((_, index) => ["inherit_env", index]),
+    // by name, because some of those that the file lists may have been left out
+    ...services.map(({ name }) => ["services", name, "command"]),
+    ...services.flatMap(({ health, name }) =>
+      health?.kind === "command" ? [["services", name, "health", "command"]] : []
+    ),
+    ...Object.keys(env).map((name) => ["env", name])
+  ].map(formatPath)
+
 /** The refusal of a file that was not accepted. */
 export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>): SandboxError.SandboxError => {
   const repository = file.replace(/\/sandbox\.yaml$/, "")
@@ -105,6 +124,14 @@ export const untrusted = ({ digest, file }: Claimed, keys: ReadonlyArray<string>
 }
 
 const quoted = (path: string): string => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`)
+
+/** Whether all that a configuration runs may run on this host, so that its session may go to any provider. */
+export const mayRunHere = Effect.fnUntraced(function* (
+  effective: Effective,
+  { builtin, claimed }: { readonly claimed: Claimed; readonly builtin: Surroundings["providers"] }
+) {
+  return runs(effective, { builtin, provider: undefined }).length === 0 || (yield* isAccepted(claimed))
+})
 
 export const isAccepted = Effect.fnUntraced(function* ({ digest, file }: Claimed) {
   const { files } = yield* read

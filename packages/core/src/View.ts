@@ -53,6 +53,7 @@ export const session = Effect.fnUntraced(function* (row: Session): Effect.fn.Ret
     sessionId: row.id,
     name: row.name,
     owner: row.owner,
+    parent: row.parent,
     provider: row.provider,
     state: row.state,
     claim: claim(row, status, now),

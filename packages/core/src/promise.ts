@@ -93,6 +93,10 @@ export interface Client {
   readonly down: (options: Options.DownOptions, call?: CallOptions) => Promise<Results.DownResult>
   readonly destroy: (options: Options.DestroyOptions, call?: CallOptions) => Promise<Results.DestroyResult>
   readonly resume: (options: Options.ResumeOptions, call?: CallOptions) => Promise<Results.ResumeResult>
+  /** Moves a session to another provider: its work, its name and its history go with it, and its old box is removed. */
+  readonly switchProvider: (options: Options.SwitchOptions, call?: CallOptions) => Promise<Results.SwitchResult>
+  /** Says what a switch would do; changes nothing. */
+  readonly planSwitch: (options: Options.SwitchPlanOptions, call?: CallOptions) => Promise<Results.SwitchPlan>
   /** Saves a session's work as it is; the session goes on. */
   readonly checkpoint: (options: Options.CheckpointOptions, call?: CallOptions) => Promise<Results.CheckpointResult>
   readonly checkpoints: (options: Options.CheckpointsOptions, call?: CallOptions) => Promise<Results.CheckpointsResult>
@@ -114,6 +118,11 @@ export interface Client {
   readonly extend: (options: Options.ExtendOptions, call?: CallOptions) => Promise<Results.ExtendResult>
   readonly list: (options?: Options.ListOptions, call?: CallOptions) => Promise<Results.ListResult>
   readonly status: (options: Options.StatusOptions, call?: CallOptions) => Promise<Results.StatusResult>
+  /**
+   * The status of a session, again whenever it has changed, until nobody moves it any more. Aborting the signal, or leaving
+   * the loop, ends it.
+   */
+  readonly watch: (options: Options.StatusOptions, call?: CallOptions) => AsyncIterable<Results.StatusResult>
   readonly history: (options: Options.HistoryOptions, call?: CallOptions) => Promise<Results.HistoryResult>
   readonly gc: (options?: Options.GcOptions, call?: CallOptions) => Promise<Results.GcResult>
   /** Says what is wrong, and what `gc` would do about it; changes nothing. */
@@ -212,18 +221,31 @@ export const createClient = (options: ClientOptions): Client => {
     }
   }
 
-  const logs = async function* (request: Options.LogsOptions, call: CallOptions = {}): AsyncIterable<LogLine> {
-    const { lines } = await run(programs.logs(request), call)
-    const plain = Stream.map(lines, ({ bytes, service }): LogLine => ({ service, line: bytes }))
+  const unlessAborted = <A, E>(stream: Stream.Stream<A, E>, { signal }: CallOptions): AsyncIterable<A> => {
     const aborted = Effect.callback<void>((resume) => {
-      const { signal } = call
       if (signal === undefined) return
       const end = () => resume(Effect.void)
       if (signal.aborted) return end()
       signal.addEventListener("abort", end, { once: true })
       return Effect.sync(() => signal.removeEventListener("abort", end))
     })
-    yield* Stream.toAsyncIterable(Stream.interruptWhen(plain, aborted))
+    return Stream.toAsyncIterable(Stream.interruptWhen(stream, aborted))
+  }
+
+  const logs = async function* (request: Options.LogsOptions, call: CallOptions = {}): AsyncIterable<LogLine> {
+    const { lines } = await run(programs.logs(request), call)
+    yield* unlessAborted(
+      Stream.map(lines, ({ bytes, service }): LogLine => ({ service, line: bytes })),
+      call
+    )
+  }
+
+  const watch = async function* (
+    request: Options.StatusOptions,
+    call: CallOptions = {}
+  ): AsyncIterable<Results.StatusResult> {
+    const services = await run(Effect.context<Services>(), call)
+    yield* unlessAborted(Stream.provideContext(programs.watch(request), services), call)
   }
 
   return {
@@ -231,6 +253,8 @@ export const createClient = (options: ClientOptions): Client => {
     down: (options, call) => run(programs.down(options), call),
     destroy: (options, call) => run(programs.destroy(options), call),
     resume: (options, call) => run(programs.resume(options), call),
+    switchProvider: (options, call) => run(programs.switchProvider(options), call),
+    planSwitch: (options, call) => run(programs.planSwitch(options), call),
     checkpoint: (options, call) => run(programs.checkpoint(options), call),
     checkpoints: (options, call) => run(programs.checkpoints(options), call),
     verifyCheckpoint: (options, call) => run(programs.verifyCheckpoint(options), call),
@@ -241,6 +265,7 @@ export const createClient = (options: ClientOptions): Client => {
     extend: (options, call) => run(programs.extend(options), call),
     list: (options, call) => run(programs.list(options), call),
     status: (options, call) => run(programs.status(options), call),
+    watch,
     history: (options, call) => run(programs.history(options), call),
     gc: (options, call) => run(programs.gc(options), call),
     doctor: (options, call) => run(programs.doctor(options), call),

@@ -87,7 +87,7 @@ const table: Readonly<Record<string, Row>> = {
     wrong: [...list.wrong, [""], [5], ["a\nb"]]
   },
   "durability.max_payload_bytes": count(131_072, 1),
-  "durability.volume": oneOf(none, "ephemeral", "persist"),
+  "durability.volume": oneOf("ephemeral", "ephemeral", "persist"),
   github: { ...map },
   "github.token_env": { absent: none, stays: ["GH", "SANDBOX_X"], wrong: ["", "a-b", 5, false] },
   "github.export_branch_prefix": {

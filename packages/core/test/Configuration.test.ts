@@ -340,17 +340,14 @@ describe("warnings", () => {
     })
   )
 
-  it.effect("name what is written and has no effect yet, and nothing that has one", () =>
+  it.effect("say nothing of what is written and has an effect", () =>
     Effect.gen(function* () {
       const { warnings } = yield* load({
         sandbox: { auto_teardown: false, completed_retention_mins: 5 },
         durability: { checkpoint: "manual", include: ["build/"], volume: "persist" },
         github: { export_branch_prefix: "team/" }
       })
-      assert.deepEqual(
-        warnings.map(({ message, path }) => `${path} ${message}`),
-        ["durability.volume has no effect in this version"]
-      )
+      assert.deepEqual(warnings, [])
     })
   )
 
@@ -492,7 +489,7 @@ describe("the meaning", () => {
         secrets: [{ name: "A" }, { name: "B", from: "file:b.txt", to: "file" }],
         slots: { max: 2, strict: true },
         sandbox: { auto_teardown: false, completed_retention_mins: 0 },
-        durability: { checkpoint: "manual", include: ["build/"] },
+        durability: { checkpoint: "manual", include: ["build/"], volume: "persist" },
         github: { export_branch_prefix: "team/" }
       })
       const options = Configuration.setup(configuration, (path) => `/folder/${path}`)
@@ -552,6 +549,7 @@ describe("the meaning", () => {
         keeping: {
           checkpoint: "manual",
           include: ["build/"],
+          volume: "persist",
           autoTeardown: false,
           completedRetentionMins: 0,
           exportBranchPrefix: "team/"

@@ -7,6 +7,7 @@ const session = new Session({
   id: "sbx_1",
   owner: "ann",
   name: "work",
+  parent: "sbx_0",
   reservedName: "work",
   state: "persisting",
   version: 9,
@@ -72,6 +73,7 @@ describe("the session's record", () => {
     assert.strictEqual(payload.events.length, 2_000)
     assert.strictEqual(payload.persisted_at, "1970-01-01T00:00:07.000Z")
     assert.strictEqual(payload.identity.session_id, "sbx_1")
+    assert.strictEqual(payload.identity.parent, "sbx_0")
   })
 
   it("I-69 is compacted deterministically, each pass smaller than the one before, keeping identity and both ends", () => {

@@ -21,7 +21,16 @@ const ref = new InstanceRef({ version: 1, provider: "memory", scope: "memory", k
 
 const session = (state: Session["state"], instance: InstanceRef | null = ref) =>
   new Session({
-    ...{ id: "sbx_1", owner: "ann", name: "app", reservedName: "app", state, version: 1, provider: "memory" },
+    ...{
+      id: "sbx_1",
+      owner: "ann",
+      name: "app",
+      parent: null,
+      reservedName: "app",
+      state,
+      version: 1,
+      provider: "memory"
+    },
     ...{ generation: 1, spec: new Spec({}), instance, cleanupRequired: false, claim: null, exportLock: null },
     ...{ health: null, repository: "/repo", branch: "main", workBranch: null, commit: null, workspacePath: null },
     ...{ setup: null, placementScope: null, slot: null, ports: null, endpointUrl: null, lastError: null },

@@ -186,7 +186,11 @@ export const File = Schema.Struct({
         "Patterns as in .gitignore: files that git ignores and checkpoints take along all the same"
       ),
       max_payload_bytes: key(AtLeast(1), 131_072, "The largest record of a session, in bytes"),
-      volume: maybe(Schema.Literals(["ephemeral", "persist"]), "Whether a box's volume outlives it")
+      volume: key(
+        Schema.Literals(["ephemeral", "persist"]),
+        "ephemeral",
+        "persist: what a box has on its disk outside the checkout is wanted too; only the checkout is ever saved or moved, so that `destroy` and `switch` ask for --confirm-data-loss"
+      )
     }),
     "What is kept of a session"
   ),

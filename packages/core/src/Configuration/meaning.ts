@@ -90,6 +90,7 @@ export const setup = (configuration: Configuration, absolute: (path: string) => 
     keeping: {
       checkpoint: durability.checkpoint,
       include: durability.include,
+      volume: durability.volume,
       autoTeardown: sandbox.auto_teardown,
       completedRetentionMins: sandbox.completed_retention_mins,
       ...present({ exportBranchPrefix: github.export_branch_prefix })

@@ -23,11 +23,7 @@ export interface Findings {
 }
 
 /** Keys that this version reads and does nothing with. */
-export const withoutEffect: ReadonlyArray<Path> = [
-  ["durability", "volume"],
-  ["switch", "on_stop_failure"],
-  ["switch", "on_failure"]
-]
+export const withoutEffect: ReadonlyArray<Path> = []
 
 export const check = (configuration: Configuration, surroundings: Surroundings): Findings => {
   const found = [

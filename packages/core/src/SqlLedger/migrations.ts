@@ -179,11 +179,19 @@ const v3 = Effect.gen(function* () {
   yield* sql`ALTER TABLE operations ADD COLUMN settled_by TEXT`
 })
 
+/** On whose behalf a session was started, without a foreign key: a parent's record may go before its children. What boxes were left with. */
+const v4 = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`ALTER TABLE sessions ADD COLUMN parent_id TEXT`
+  yield* sql`ALTER TABLE orphans ADD COLUMN checkpoint TEXT`
+  yield* sql`ALTER TABLE orphans ADD COLUMN workspace_path TEXT`
+})
+
 /** The newest schema this program knows. */
-export const schemaVersion = 3
+export const schemaVersion = 4
 
 /** Brings the database up to `schemaVersion`. Safe to run from several processes at once. */
 export const migrate = Migrator.make({})({
-  loader: Migrator.fromRecord({ "0001_ledger": v1, "0002_setup": v2, "0003_checkpoints": v3 }),
+  loader: Migrator.fromRecord({ "0001_ledger": v1, "0002_setup": v2, "0003_checkpoints": v3, "0004_parents": v4 }),
   table: "ledger_migrations"
 })

@@ -29,6 +29,7 @@ export const make = (db: Database, { append, insertOperation, refuseKnown }: Jou
         owner: session.owner,
         name: session.name,
         reserved_name: session.name,
+        parent_id: session.parent ?? null,
         state: move.to,
         version: 1,
         provider: session.provider,

@@ -17,7 +17,10 @@ export type Row = Readonly<Record<string, unknown>>
 const json = (value: unknown): unknown => (typeof value === "string" ? JSON.parse(value) : null)
 const int = (value: unknown): number | null => (value === null || value === undefined ? null : Number(value))
 
-const names = new Map([["commit_id", "commit"]])
+const names = new Map([
+  ["commit_id", "commit"],
+  ["parent_id", "parent"]
+])
 
 /** The record's name of a column. Rows are many and columns few, so each name is made once. */
 const camel = (column: string): string => {
@@ -189,6 +192,8 @@ export const orphanColumns = (orphan: Orphan) => ({
   ref: text(orphan.ref),
   key: orphan.key,
   reason: orphan.reason,
+  checkpoint: orphan.checkpoint ?? null,
+  workspace_path: orphan.workspacePath ?? null,
   created_at: orphan.createdAt,
   resolved_at: orphan.resolvedAt
 })

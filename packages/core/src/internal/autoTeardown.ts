@@ -12,6 +12,7 @@ import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { holds } from "./saved.ts"
+import { hasVolume } from "./unsaved.ts"
 import { visible } from "./visible.ts"
 
 /** Whether a session is to be destroyed now, and why, or why not. */
@@ -63,6 +64,7 @@ export const judge = Effect.fnUntraced(function* (session: Session) {
 
 const doubtOf = Effect.fnUntraced(
   function* (session: Session) {
+    if (hasVolume(session)) return "what its box has on its disk outside the checkout is to be kept"
     const { withWork } = yield* checkpoints.newest(session)
     const save = `save it with \`sandbox checkpoint create ${session.id}\``
     if (withWork === undefined || !withWork.verified) return `its work was never saved: ${save}`

@@ -26,7 +26,10 @@ export const stopUndo = "stop the box again"
 /** The open intent of the row's generation: what a dead attempt may have made. */
 const openIntent = Effect.fnUntraced(function* (row: Session) {
   const { intents } = yield* (yield* Ledger).history(row.id)
-  return intents.find((intent) => intent.status === "open" && intent.generation === row.generation)
+  return intents.find(
+    ({ generation, provider, status }) =>
+      status === "open" && generation === row.generation && provider === row.provider
+  )
 })
 
 const newIntent = Effect.fnUntraced(function* (row: Session, scope: string) {
@@ -225,7 +228,10 @@ export const finished = Effect.fnUntraced(function* (held: Held, error: SandboxE
   if (!answered) return []
   const { intents } = yield* (yield* Ledger).history(row.id)
   return intents
-    .filter((intent) => intent.generation === row.generation && intent.status !== "closed")
+    .filter(
+      ({ generation, provider, status }) =>
+        generation === row.generation && provider === row.provider && status !== "closed"
+    )
     .map((intent) => new Intent({ ...intent, status: "closed" }))
 })
 

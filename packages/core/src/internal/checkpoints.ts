@@ -80,7 +80,9 @@ export const documentOf = Effect.fnUntraced(function* (id: string, { document }:
 /** The session's newest checkpoint, and its newest one that has work. */
 export const newest = Effect.fnUntraced(function* (session: Session) {
   const { checkpoints } = yield* (yield* Ledger).history(session.id)
-  return { last: checkpoints.at(-1), withWork: checkpoints.findLast(({ fingerprint }) => fingerprint !== null) }
+  // what a box held after the session had left it is not the session's
+  const own = checkpoints.filter(({ reason }) => reason !== "left")
+  return { last: own.at(-1), withWork: own.findLast(({ fingerprint }) => fingerprint !== null) }
 })
 
 /**

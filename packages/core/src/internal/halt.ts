@@ -48,7 +48,10 @@ export const stop = Effect.fnUntraced(function* (
   const row = yield* held.row
   const stopped: Array<{ readonly ref: InstanceRef; readonly gone: boolean }> = []
   const closed: Array<Intent> = []
-  for (const target of yield* box.targets(row)) {
+  const all = yield* box.targets(row)
+  // creates that nobody answered, and that are not how this session came by its box, are for `gc` to look after
+  const targets = all.filter(({ provider, ref }) => (row.instance === null ? provider === row.provider : ref !== null))
+  for (const target of targets) {
     const backend = yield* backends.get(target.provider)
     const ref = target.ref ?? (yield* lookFor(backend, target))
     if (ref === null) {

@@ -38,7 +38,8 @@ export const finish = Effect.fnUntraced(function* (
     branch: row.workBranch ?? row.branch!,
     commit: row.commit!,
     fallbackBranch: fallbackBranch(row),
-    reuse: row.setup?.reuseWorktree,
+    // what is restored takes the place of what is there, and a worktree of the user's own is theirs
+    reuse: row.restoreFrom === null && row.setup?.reuseWorktree === true,
     depth: row.setup?.depth
   }
   const placed = isOurs(backend)

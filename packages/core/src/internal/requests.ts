@@ -77,7 +77,8 @@ const answered = Effect.fnUntraced(function* (operation: Operation, requestHash:
 
 const again = "retry with a new --client-request-id"
 
-const failedBefore = (operation: Operation, error: RecordedError, session: Session) =>
+/** The failure of an operation as it was recorded, told again. */
+export const failedBefore = (operation: Operation, error: RecordedError, session: Session) =>
   new SandboxError.SandboxError({
     code: SandboxError.isErrorCode(error.code) ? error.code : "ERR_INTERNAL",
     message: error.message,

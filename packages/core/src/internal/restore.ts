@@ -9,6 +9,7 @@ import { supply } from "./boxCheckout/clone.ts"
 import { type Copy, giveBack } from "./boxCheckout/copy.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { tidy } from "./restoredBranches.ts"
+import * as transfer from "./transfer.ts"
 import { visible } from "./visible.ts"
 import { apply } from "./work/apply.ts"
 import { fingerprint } from "./work/capture.ts"
@@ -41,7 +42,7 @@ export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend
     repository: options.repository,
     copied: options.copied,
     document: work.document,
-    object: (digest) => store.object(checkpointId, digest),
+    object: (digest) => transfer.flowing(store.object(checkpointId, digest)),
     branch: row.branch ?? undefined,
     fallbackBranch: fallbackBranch(row)
   })

@@ -16,6 +16,7 @@ import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import * as Work from "../Work.ts"
 import * as checkpoints from "./checkpoints.ts"
+import * as transfer from "./transfer.ts"
 import { visible } from "./visible.ts"
 import { type CaptureOptions, capture } from "./work/capture.ts"
 
@@ -126,7 +127,15 @@ export const stage = Effect.fnUntraced(function* (held: Held, backend: Backend) 
  */
 export const checkpointNow = Effect.fnUntraced(function* (held: Held, reason: CheckpointReason) {
   const session = yield* held.row
-  const backend = yield* (yield* Provisioners).get(session.provider)
+  return yield* checkpointOf(held, session, { backend: yield* (yield* Provisioners).get(session.provider), reason })
+})
+
+/** As `checkpointNow`, of the session as it was in another box. */
+export const checkpointOf = Effect.fnUntraced(function* (
+  held: Held,
+  session: Session,
+  { backend, reason }: { readonly backend: Backend; readonly reason: CheckpointReason }
+) {
   const options = yield* visible(session, backend)
   if (options === undefined) return yield* unseen(session, backend.name)
   const { events } = yield* (yield* Ledger).history(session.id)
@@ -140,6 +149,15 @@ export const checkpointNow = Effect.fnUntraced(function* (held: Held, reason: Ch
   })
   yield* Effect.forEach(warnings, held.warn)
   return checkpoint
+}, Effect.scoped)
+
+/** A checkpoint of the session's record and none of its work, for the caller to commit. */
+export const recordNow = Effect.fnUntraced(function* (held: Held, reason: CheckpointReason) {
+  const session = yield* held.row
+  const { events } = yield* (yield* Ledger).history(session.id)
+  const id = yield* (yield* Ids).next("ckp")
+  const persistedAt = yield* Time.millis
+  return (yield* publish({ session, id, persistedAt, history: events, reason, source: undefined })).checkpoint
 }, Effect.scoped)
 
 const unseen = (session: Session, provider: string) =>
@@ -163,7 +181,7 @@ const publish = Effect.fnUntraced(function* (from: {
   const { maxRecordBytes: limit } = yield* Limits
   const built = SessionRecord.build({ session, history, persistedAt, limit })
   if (Result.isFailure(built)) return yield* tooLarge(built.failure)
-  const draft = yield* (yield* CheckpointStore).begin(id)
+  const draft = transfer.into(yield* (yield* CheckpointStore).begin(id))
   const record = yield* draft.put(Stream.make(built.success.bytes))
   const { warnings, work } = source === undefined ? { work: null, warnings: [] } : yield* workOf(source, draft)
   const manifest = Manifest.encode({

@@ -9,6 +9,7 @@ import * as box from "./box.ts"
 import * as compose from "./compose/end.ts"
 import { unserved } from "./halt.ts"
 import * as hooks from "./hooks.ts"
+import { removeLeft } from "./left.ts"
 import { tidy } from "./restoredBranches.ts"
 
 /** The row of a session that is no more, but for its last error. */
@@ -27,7 +28,9 @@ export const removed = (destroyedAt: number) => ({
 export const tearDown = Effect.fnUntraced(function* (held: Held) {
   const backends = yield* Provisioners
   const row = yield* held.row
-  const targets = yield* box.targets(row)
+  const all = yield* box.targets(row)
+  const isForeign = ({ provider, ref }: (typeof all)[number]) => ref === null && provider !== row.provider
+  const targets = all.filter((target) => !isForeign(target))
   const remove = Effect.fnUntraced(function* (target: (typeof targets)[number]) {
     const backend = yield* backends.get(target.provider)
     yield* hooks.endLeftovers(row, target.key)
@@ -37,6 +40,8 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
     )
   })
   yield* compose.removeWith(row, Effect.forEach(targets, remove, { discard: true }))
+  // what another provider may still make is looked for by `gc` until its deadline, whatever that says now
+  yield* Effect.forEach(all.filter(isForeign), (target) => Effect.ignore(remove(target)), { discard: true })
   const orphans = yield* withoutTheLeft(held)
   yield* tidy(row)
   const now = yield* Time.millis
@@ -51,16 +56,11 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
 
 /** Removes the boxes that the session has left on other providers. One that does not answer keeps nobody from the end: `gc` asks it again. */
 const withoutTheLeft = Effect.fnUntraced(function* (held: Held) {
-  const backends = yield* Provisioners
   const row = yield* held.row
   const { orphans } = yield* (yield* Ledger).history(row.id)
   const removed: Array<Orphan> = []
   for (const orphan of orphans.filter(({ resolvedAt }) => resolvedAt === null)) {
-    const end = Effect.andThen(
-      hooks.endLeftovers(row, orphan.key),
-      Effect.flatMap(backends.get(orphan.provider), (backend) => backend.destroy(orphan))
-    )
-    const ended = yield* Effect.result(held.phase("destroy", end))
+    const ended = yield* Effect.result(removeLeft(held, orphan))
     if (Result.isSuccess(ended)) removed.push(orphan)
     else if (ended.failure.code === "ERR_CLAIM_LOST") return yield* ended.failure
     else yield* held.warn(`the box ${orphan.key} is left, and \`sandbox gc\` removes it: ${ended.failure.message}`)

@@ -13,6 +13,23 @@ import { type CaptureOptions, fingerprint } from "./work/capture.ts"
 const mayHaveWork = (session: Session): boolean =>
   session.instance !== null && session.readyAt !== null && session.state !== "tearing_down"
 
+/** Whether the disk of the box is wanted beside its checkout: that goes with the box, and no checkpoint has it. */
+export const hasVolume = (session: Session): boolean =>
+  mayHaveWork(session) && Setup.keeping(session.setup).volume === "persist"
+
+/** Refuses to remove a box whose disk is wanted, be it by halting it. */
+export const refuseVolume = Effect.fnUntraced(function* (session: Session, verb: "down" | "destroy") {
+  if (!hasVolume(session)) return
+  const force = verb === "destroy" && session.state === "ready" ? " --force" : ""
+  return yield* SandboxError.make("ERR_DATA_LOSS_UNCONFIRMED", {
+    message: `${session.name}: what its box has on its disk outside the checkout is to be kept (durability.volume), and is nowhere else`,
+    nextStep: `take out what is needed with \`sandbox cp ${session.id}:<path> <directory>\`, then give the rest up with \`sandbox ${verb} ${session.id}${force} --confirm-data-loss\``,
+    sessionId: session.id,
+    state: session.state,
+    details: { volume: "persist" }
+  })
+})
+
 /**
  * Refuses while the checkout holds work that is neither on a branch outside the box nor in a checkpoint that can be used.
  *

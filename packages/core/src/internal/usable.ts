@@ -7,7 +7,7 @@ import type { Session } from "../Session.ts"
 import * as Time from "../Time.ts"
 
 /** Claims under which a box stays up. */
-const harmless = ["checkpoint", "export", "complete"]
+const harmless = ["checkpoint", "export", "complete", "gc"]
 
 /** Whether somebody is moving the session, or died while doing so. */
 export const isMoved = ({ claim }: Pick<Session, "claim">): boolean => claim !== null && !harmless.includes(claim.kind)

@@ -12,7 +12,7 @@ import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { removed, tearDown } from "../internal/teardown.ts"
-import { count, nothingUnsaved } from "../internal/unsaved.ts"
+import { count, nothingUnsaved, refuseVolume } from "../internal/unsaved.ts"
 import { Ledger, type OperationRequest } from "../Ledger.ts"
 import type { State } from "../Lifecycle.ts"
 import { liveness } from "../Liveness.ts"
@@ -91,6 +91,8 @@ export const remove = Effect.fnUntraced(function* (
     readonly noPersist: boolean
   }
 ) {
+  // the claim is taken of the row as it is here, or not at all
+  if (!options.confirmDataLoss) yield* refuseVolume(session, "destroy")
   return yield* Claim.withClaim(
     {
       session,

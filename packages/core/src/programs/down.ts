@@ -8,7 +8,7 @@ import * as ready from "../internal/ready.ts"
 import { standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import { tearDown } from "../internal/teardown.ts"
-import { nothingUnsaved } from "../internal/unsaved.ts"
+import { nothingUnsaved, refuseVolume } from "../internal/unsaved.ts"
 import { type Change, Ledger, type OperationRequest } from "../Ledger.ts"
 import { liveness } from "../Liveness.ts"
 import type { DownOptions } from "../Options.ts"
@@ -38,6 +38,7 @@ export const down = Effect.fn("down")(function* (options: DownOptions) {
   yield* refuseElsewhere(session)
   const backend = yield* (yield* Provisioners).get(session.provider)
   if (deleteWorktree === true && isOurs(backend)) return yield* inItsBox(session, backend)
+  if (options.confirmDataLoss !== true && backend.haltIsTerminal) yield* refuseVolume(session, "down")
   if (options.confirmDataLoss !== true && isLosing(session, backend, deleteWorktree === true)) {
     yield* nothingUnsaved(session, deleteWorktree === true ? "down --delete-worktree" : "down")
   }

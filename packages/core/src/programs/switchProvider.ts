@@ -1,8 +1,8 @@
 /** `switchProvider`: the same session, its id and its work included, in a box of another provider. */
 import { Duration, Effect, Option, Result, Schedule } from "effect"
 import * as Claim from "../Claim.ts"
-import { conflict, recorded } from "../internal/failures.ts"
-import { standing } from "../internal/requests.ts"
+import { conflict } from "../internal/failures.ts"
+import { failedBefore, standing } from "../internal/requests.ts"
 import * as sessions from "../internal/sessions.ts"
 import * as back from "../internal/switch/back.ts"
 import { isWritten, leftAt } from "../internal/switch/between.ts"
@@ -13,6 +13,7 @@ import * as retire from "../internal/switch/retire.ts"
 import { Ledger, type OperationRequest } from "../Ledger.ts"
 import { liveness } from "../Liveness.ts"
 import type { Handover, SwitchOptions, SwitchPlanOptions } from "../Options.ts"
+import { recovery } from "../Recovery.ts"
 import type { SwitchResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
 import type { Session } from "../Session.ts"
@@ -28,8 +29,9 @@ import * as View from "../View.ts"
  * with after a crash: by this, by `resume`, by `down`, by `gc`.
  *
  * Fails with `ERR_INVALID_ARGUMENT` for a provider that is not registered, `ERR_ALREADY_SWITCHING` while another switch is under
- * way, `ERR_DATA_LOSS_UNCONFIRMED` where not all of the work can travel, `ERR_PREFLIGHT_REFUSED` and `ERR_PROVIDER_UNAVAILABLE`
- * where the other provider would not make the box: then nothing is changed.
+ * way, `ERR_DATA_LOSS_UNCONFIRMED` where not all of the work can travel, `ERR_CONFIG_UNTRUSTED` where what
+ * the session runs was not accepted for this host, `ERR_PREFLIGHT_REFUSED` and `ERR_PROVIDER_UNAVAILABLE` where the other
+ * provider would not make the box: then nothing is changed.
  */
 export const switchProvider = Effect.fn("switch")(function* (options: SwitchOptions) {
   const begun = yield* begin(options)
@@ -45,7 +47,7 @@ export const switchProvider = Effect.fn("switch")(function* (options: SwitchOpti
 /** What `switchProvider` would do now. Changes nothing. */
 export const planSwitch = Effect.fn("planSwitch")(function* (options: SwitchPlanOptions) {
   const to = yield* gates.target(options.to)
-  return yield* planning.plan(yield* sessions.find(options.session), to)
+  return yield* planning.plan(yield* sessions.find(options.session), { ...options, to })
 })
 
 /**
@@ -64,7 +66,7 @@ export const switchDetached = Effect.fn("switchDetached")(function* <R>(
     onward.prepare(session, { to, policies: options, operationId: operation.id }),
     (error) => about(error, session, operation)
   )
-  const { confirmDataLoss, onFailure, onStopFailure } = course
+  const { acceptSetup, confirmDataLoss, onFailure, onStopFailure } = course
   const handOver = Effect.fnUntraced(function* (held: Claim.Held) {
     const { claim } = yield* held.row
     const { token } = claim!
@@ -72,7 +74,9 @@ export const switchDetached = Effect.fn("switchDetached")(function* <R>(
       sessionId: session.id,
       operationId: operation.id,
       token,
+      inherited: held.inherited,
       to,
+      acceptSetup,
       confirmDataLoss,
       onFailure,
       onStopFailure
@@ -86,17 +90,16 @@ export const switchDetached = Effect.fn("switchDetached")(function* <R>(
     {
       verb: "switch",
       use: (held) => Effect.flatMap(handOver(held), () => notTaken),
-      settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
-        const lastError = recorded(failure.error)
-        if (isWritten(yield* held.row, held.prior!)) return { set: { lastError } }
-        const progress = { begun: false, saved: false, slotted: false }
-        return yield* back.unmoved(held, old, { progress: held.inherited ? undefined : progress, lastError })
-      })
+      settle: (held, failure) => back.notBegun(held, old, failure)
     }
   ).pipe(Effect.result)
   const row = Option.getOrElse(yield* (yield* Ledger).session(session.id), () => session)
   if (Result.isFailure(handed) && !(yield* isHandedOver(handed.failure, row, operation.id)))
     return yield* handed.failure
+  // what it came to at once is the answer to this very request
+  const { operations } = yield* (yield* Ledger).history(row.id)
+  const ended = operations.find(({ id }) => id === operation.id)
+  if (ended?.status === "failed" && ended.error !== null) return yield* failedBefore(ended, ended.error, row)
   const answer = yield* standingIn(row, { operationId: operation.id, from: session.provider, to })
   return { ...answer, detached: true as const }
 })
@@ -120,7 +123,7 @@ export const operateSwitch = Effect.fn("switch")(function* (handover: Handover) 
     clientRequestId: null,
     requestHash: "handover"
   }
-  return yield* onward.takeOver(session, operation, { to, policies: handover })
+  return yield* onward.takeOver(session, operation, { to, policies: handover, inherited: handover.inherited })
 })
 
 type Begun =
@@ -138,6 +141,7 @@ const begin = Effect.fnUntraced(function* (options: SwitchOptions) {
     return { _tag: "answered", result: { ...result, orphans, replayed: true } } satisfies Begun
   }
   const session = yield* undone(found, to)
+  if (session.state === "destroyed") yield* gates.refuse(session, before.operation.id)
   if (session.provider === to && leftAt(session) === undefined) {
     return { _tag: "answered", result: yield* noop(session, found.provider, to) } satisfies Begun
   }
@@ -185,9 +189,10 @@ const standingIn = Effect.fnUntraced(function* (
 
 const noop = Effect.fnUntraced(function* (session: Session, from: string, to: string) {
   const answer = yield* standingIn(session, { operationId: null, from, to })
-  const halted = session.state === "ready" || session.state === "completed" || session.claim !== null
-  const warnings = halted ? [] : [`it is ${session.state}: \`sandbox resume ${session.id}\` brings it up`]
-  return { ...answer, noop: true as const, warnings }
+  const isUp = session.state === "ready" || session.state === "completed"
+  const way = recovery(session, yield* liveness(session.claim))
+  const command = way?.command ?? `sandbox resume ${session.id}`
+  return { ...answer, noop: true as const, warnings: isUp ? [] : [`it is ${session.state}: \`${command}\``] }
 })
 
 const about = (error: SandboxError.SandboxError, { id, state }: Session, operation: OperationRequest) =>

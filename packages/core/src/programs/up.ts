@@ -15,6 +15,7 @@ import * as inherit from "../internal/inherit.ts"
 import * as ready from "../internal/ready.ts"
 import { standing, stillRunning } from "../internal/requests.ts"
 import * as secrets from "../internal/secrets.ts"
+import * as sessions from "../internal/sessions.ts"
 import * as setups from "../internal/setups.ts"
 import { isTtl } from "../internal/ttl.ts"
 import { canSee } from "../internal/visible.ts"
@@ -43,6 +44,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
   const owner = yield* Principal
   const provisioners = yield* Provisioners
   const work = request.fromCheckpoint === undefined ? undefined : yield* beginning.find(request.fromCheckpoint)
+  const parent = request.parent === undefined ? undefined : yield* sessions.find(request.parent)
   const options = withDefaults(request, work)
   const { branch, name, provider } = options
   yield* validate(options)
@@ -55,8 +57,9 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     name,
     provider,
     spec: new Spec(request.spec ?? {}),
-    // by its whole id, whatever part of it was typed
+    // by their whole ids, whatever part of them was typed
     fromCheckpoint: work?.checkpoint.id,
+    parent: parent?.id,
     ttl: request.ttl,
     ...setups.explicit(request)
   }
@@ -77,6 +80,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
     )
   }
 
+  if (parent?.state === "destroyed") return yield* noParent(parent)
   const setup = yield* setups.effective(options)
   if (setup !== null) {
     yield* hooks.check(setup, source)
@@ -105,6 +109,7 @@ export const up = Effect.fn("up")(function* (request: UpOptions) {
         repository: source.location,
         branch: Result.getOrElse(chosen, () => null),
         setup,
+        parent: parent?.id,
         expiresAt: options.ttl === undefined ? null : (yield* Time.millis) + Math.round(options.ttl)
       },
       slot: bringUp.slot(backend, setup, scope),
@@ -235,6 +240,13 @@ const preflight = Effect.fnUntraced(function* (backend: Backend, spec: Spec) {
   }
   return yield* backend.preflight(spec)
 })
+
+const noParent = ({ id, name, state }: Session) =>
+  SandboxError.make("ERR_INVALID_ARGUMENT", {
+    message: `no session can be started on behalf of ${name}: it is destroyed`,
+    nextStep: "name one that is alive as --parent (`sandbox list`), or none",
+    details: { field: "parent", session_id: id, state }
+  })
 
 const notReusable = ({ name }: Backend) =>
   SandboxError.make("ERR_UNSUPPORTED", {

@@ -6,6 +6,7 @@ import * as SandboxError from "../../SandboxError.ts"
 import type { InstanceRef } from "../../Session.ts"
 import { refused, remove } from "../placing.ts"
 import * as tar from "../tar.ts"
+import * as transfer from "../transfer.ts"
 import { staging as mark } from "../work/checkout.ts"
 import { type Contents, distrust, type PutAside } from "./distrust.ts"
 import { staging } from "./staging.ts"
@@ -108,7 +109,8 @@ const take = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, wi
     return bytes > limit ? tooLarge(below(name), size) : noted(below(name), kind, seen)
   }
   const rename = (name: string) => (name === top ? root : `${root}/${below(name)}`)
-  const archived = archive.rewrite(backend.readFiles(ref, "."), counts, { check, rename, mode: readable })
+  const read = transfer.flowing(backend.readFiles(ref, "."))
+  const archived = archive.rewrite(read, counts, { check, rename, mode: readable })
   yield* Effect.mapError(fs.makeDirectory(within), (error) => refused(`${within} cannot be made`, error))
   yield* tar.feed(archived, (whole) => tar.unpack(within, whole))
   const directory = path.join(within, root)
@@ -199,6 +201,6 @@ export const giveBack = Effect.fnUntraced(function* (backend: Backend, ref: Inst
 /** Puts a directory of this host in the place of what the box has. */
 export const send = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef, directory: string) {
   const counts = archive.tally()
-  const packed = archive.rewrite(tar.pack(directory, ".", counts), counts)
+  const packed = transfer.flowing(archive.rewrite(tar.pack(directory, ".", counts), counts))
   yield* tar.feed(Stream.mapError(packed, unusable), (whole) => swap.replace(backend, ref, whole))
 })

@@ -6,7 +6,7 @@ import { halt, isLosing } from "../../programs/down.ts"
 import type { Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
 import * as View from "../../View.ts"
-import { nothingUnsaved } from "../unsaved.ts"
+import { nothingUnsaved, refuseVolume } from "../unsaved.ts"
 import { cannotSee, type Finding, idle, isCurrent, isIdle, isRecent, report, request } from "./finding.ts"
 import { isUp, observe } from "./lost.ts"
 
@@ -46,6 +46,7 @@ const haltExpired = Effect.fnUntraced(function* (sessionId: string) {
   const backend = yield* (yield* Provisioners).get(row.provider)
   const seen = yield* observe(row)
   if (seen._tag === "unknown") return yield* cannotSee(row.provider, row.instance?.key ?? row.id, seen.why)
+  if (backend.haltIsTerminal) yield* refuseVolume(row, "down")
   if (isLosing(row, backend, false)) yield* nothingUnsaved(row, "down")
   yield* halt(row, yield* request("down"))
   return "done" as const

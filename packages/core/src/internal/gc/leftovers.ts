@@ -8,7 +8,7 @@ import type { Presence } from "../../Provisioner.ts"
 import { Provisioners, type Target } from "../../Provisioners.ts"
 import { Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
 import * as Time from "../../Time.ts"
-import * as hooks from "../hooks.ts"
+import { removeLeft } from "../left.ts"
 import { cannotSee, type Finding, idle, isRecent, report, unlessDamaged, whileIdle } from "./finding.ts"
 
 /** Damage that is not somebody else's. */
@@ -113,12 +113,13 @@ const reasons: { readonly [R in Orphan["reason"]]: string } = {
   abandoned: "abandoned"
 }
 
-/** Whether nobody can need the box any more: its session is no more, or ready in a later one. */
+/** Whether nobody can need the box any more: its session is no more, or has been ready in another one since. */
 const isDispensable = (session: Session, orphan: Orphan): boolean =>
   session.state === "destroyed" ||
   (session.state === "ready" &&
     session.instance !== null &&
-    keyGeneration(session.instance.key) > keyGeneration(orphan.key))
+    session.instance.key !== orphan.key &&
+    (keyGeneration(session.instance.key) > keyGeneration(orphan.key) || (session.readyAt ?? 0) >= orphan.createdAt))
 
 const isUnresolved = Effect.fnUntraced(function* (row: Session, id: string) {
   const { orphans } = yield* (yield* Ledger).history(row.id)
@@ -126,9 +127,7 @@ const isUnresolved = Effect.fnUntraced(function* (row: Session, id: string) {
 })
 
 const resolved = Effect.fnUntraced(function* (held: Held, orphan: Orphan) {
-  const backend = yield* (yield* Provisioners).get(orphan.provider)
-  yield* hooks.endLeftovers(yield* held.row, orphan.key)
-  yield* held.phase("destroy", backend.destroy(orphan))
+  yield* removeLeft(held, orphan)
   const resolvedAt = yield* Time.millis
   return {
     orphans: [new Orphan({ ...orphan, resolvedAt })],

@@ -118,7 +118,7 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
         ? found("destroy_box", cleanUp(session, yield* request("gc")))
         : found("drop_claim", dropClaim(session, yield* request("gc")))
     case "switching":
-      return report(session, finding)
+      return found("recover", halt(session, yield* request("down")))
     default:
       return found("drop_claim", dropClaim(session, yield* request("gc")))
   }

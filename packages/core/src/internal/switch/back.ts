@@ -13,7 +13,8 @@ import { unserved } from "../halt.ts"
 import { boxLost } from "../lost.ts"
 import * as ready from "../ready.ts"
 import type { Resolved } from "../secrets.ts"
-import { wasUp } from "./between.ts"
+import { isAdopted, isWritten, wasUp } from "./between.ts"
+import { takeUp } from "./branch.ts"
 
 /** What a switch that has not named the new provider yet has done. Of one that died it is not known. */
 export interface Progress {
@@ -21,8 +22,6 @@ export interface Progress {
   readonly begun: boolean
   /** Whether all of the work is in a checkpoint. */
   readonly saved: boolean
-  /** Whether the session was given a slot for the other side. */
-  readonly slotted: boolean
 }
 
 /**
@@ -36,14 +35,15 @@ export const unmoved = Effect.fnUntraced(function* (
 ) {
   const row = yield* held.row
   const prior = held.prior!
-  const set: SessionPatch = {
-    ...(lastError === undefined ? {} : { lastError }),
-    ...(progress?.slotted === true ? { slot: null } : {})
-  }
+  if (isWritten(row, prior)) return yield* Effect.die(`${row.id} is on ${row.provider}, and not where it was`)
+  const set: SessionPatch = lastError === undefined ? {} : { lastError }
   const asBefore: Settlement = { move: yield* held.move(prior.state), set }
   if (prior.instance === null || (progress !== undefined && !progress.begun)) return asBefore
   const seen = row.instance === null ? ({ _tag: "gone" } as const) : yield* old.inspect(row.instance)
-  if (seen._tag === "running") return asBefore
+  // a box that was halted once and runs again was not brought up
+  const isServed = row.stoppedAt === null || !wasUp(prior)
+  if (seen._tag === "running")
+    return isServed ? asBefore : ({ move: yield* held.move("failed"), set } satisfies Settlement)
   if (seen._tag === "unknown") return { move: yield* held.move("failed"), set } satisfies Settlement
   if (prior.state === "stopped" || prior.state === "stopped_unpersisted") return asBefore
   const { last } = yield* checkpoints.newest(row)
@@ -59,6 +59,13 @@ export const unmoved = Effect.fnUntraced(function* (
   return { move: yield* held.move(isSaved ? "stopped" : "failed"), set: halted } satisfies Settlement
 })
 
+/** Of an attempt that has done nothing itself: what a dead one did before it is found by looking. */
+export const notBegun = Effect.fnUntraced(function* (held: Held, old: Backend, failure: Failure) {
+  if (isWritten(yield* held.row, held.prior!)) return yield* stays(held, failure)
+  const progress = held.inherited ? undefined : { begun: false, saved: false }
+  return yield* unmoved(held, old, { progress, lastError: recorded(failure.error) })
+})
+
 /** The session stays on the new provider, with its work in a checkpoint and its old box on record. */
 export const stays = Effect.fnUntraced(function* (held: Held, { error, undone }: Failure) {
   const row = yield* held.row
@@ -68,8 +75,9 @@ export const stays = Effect.fnUntraced(function* (held: Held, { error, undone }:
     set: {
       ...unserved,
       instance: isLeft ? row.instance : null,
-      workspacePath: null,
-      cleanupRequired: isLeft,
+      workspacePath: isLeft ? row.workspacePath : null,
+      // a box that was taken up again is the session's own
+      cleanupRequired: isLeft && !isAdopted(row, held.prior!),
       health: null,
       lastError: recorded(error)
     },
@@ -84,6 +92,8 @@ export interface Back {
   readonly settlement: Settlement
   /** Whether it is as it was before the switch. */
   readonly isBack: boolean
+  /** Why it is not. */
+  readonly why?: string
 }
 
 /**
@@ -108,8 +118,31 @@ export const goBack = Effect.fnUntraced(function* (
   const prior = held.prior!
   const { completedAt } = yield* held.row
   yield* takeBack(held, prior, finished)
+  return yield* upAgain(held, { completedAt, lastError, old, secrets })
+})
+
+/** Brings the session up in its old box, if it was up there. */
+export const upAgain = Effect.fnUntraced(function* (
+  held: Held,
+  {
+    completedAt,
+    lastError,
+    old,
+    secrets
+  }: {
+    readonly old: Backend
+    readonly secrets: ReadonlyArray<Resolved>
+    readonly completedAt: number | null
+    readonly lastError: RecordedError | null
+  }
+) {
+  const prior = held.prior!
   const isBack = (change: Change): Back => ({ isBack: true, settlement: { ...change, told: rolledBack(true) } })
-  const isNot = (change: Change): Back => ({ isBack: false, settlement: { ...change, told: rolledBack(false) } })
+  const isNot = (change: Change, why?: string): Back => ({
+    isBack: false,
+    why: why ?? "it is gone",
+    settlement: { ...change, told: rolledBack(false) }
+  })
   if (!wasUp(prior)) return isBack({ move: yield* held.move(prior.state), set: { lastError } })
   const row = yield* held.row
   // where a halt ends the box, it is known what is to be restored
@@ -119,7 +152,10 @@ export const goBack = Effect.fnUntraced(function* (
     const why = SandboxError.fromCause(up.cause, held.operationId)
     if (why.code === "ERR_CLAIM_LOST") return yield* why
     const events = [{ type: "not_started_again", data: { provider: prior.provider, problem: why.message } }]
-    return isNot({ move: yield* held.move("failed"), set: { lastError: lastError ?? recorded(why) }, events })
+    return isNot(
+      { move: yield* held.move("failed"), set: { lastError: lastError ?? recorded(why) }, events },
+      why.message
+    )
   }
   if (up.value === undefined) return isNot(yield* boxLost(held, lastError))
   const set = { ...up.value, completedAt, stoppedAt: null, lastError }
@@ -139,15 +175,21 @@ const rolledBack = (rolled_back: boolean) => (error: SandboxError.SandboxError) 
 const takeBack = Effect.fnUntraced(function* (held: Held, prior: Prior, finished: ReadonlyArray<Intent>) {
   const row = yield* held.row
   const { intents, orphans } = yield* (yield* Ledger).history(row.id)
-  const { instance } = prior
+  const { instance, placementScope: scope } = prior
   const orphan = orphans.find(({ key, resolvedAt }) => resolvedAt === null && key === instance?.key)
   const now = yield* Time.millis
   const isThere = orphan !== undefined
   yield* held.commit({
     phase: "back",
+    // a slot of another host is given back for one of its own
+    slot:
+      row.slot !== null && scope !== undefined && scope !== null && row.placementScope !== scope && row.setup !== null
+        ? { scope, max: row.setup.slots.max }
+        : undefined,
     move: row.state === "switching" ? undefined : yield* held.move("switching"),
     set: {
       ...unserved,
+      ...(scope === null && row.slot !== null ? { slot: null } : {}),
       provider: prior.provider,
       instance: isThere ? instance : null,
       workspacePath: isThere ? (prior.workspacePath ?? null) : null,
@@ -176,6 +218,7 @@ const start = Effect.fnUntraced(function* (held: Held, old: Backend, secrets: Re
   if (seen._tag === "gone") return undefined
   if (seen._tag === "unknown") return yield* box.notSeen(old.name, seen.why)
   if (seen._tag === "stopped") yield* held.phase("start", old.start(ref))
+  yield* takeUp(yield* held.row)
   return (yield* ready.finish(held, old, { broken: "kept", ref, secrets })).set
 })
 

@@ -4,6 +4,7 @@ import type { Held } from "../../Claim.ts"
 import type { Backend } from "../../Provisioners.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import type { Checkpoint, Session } from "../../Session.ts"
+import * as View from "../../View.ts"
 import * as checkpoints from "../checkpoints.ts"
 import { gone } from "../lost.ts"
 import { checkpointNow, recordNow } from "../save.ts"
@@ -46,7 +47,7 @@ export const carry = Effect.fnUntraced(function* (held: Held, old: Backend, conf
       ? yield* recordOnly(held, confirmed)
       : ({ checkpoint, fresh: true } satisfies Carried)
   }
-  if (!isAboutTheWork(saved.failure)) return yield* saved.failure
+  if (saved.failure.retryable || !isAboutTheWork(saved.failure)) return yield* saved.failure
   if (!confirmed) return yield* unsaved(row, saved.failure)
   yield* held.warn(`what the checkout held was not saved: ${saved.failure.message}`)
   return yield* fallback(held, true)
@@ -79,7 +80,12 @@ const capture = Effect.fnUntraced(function* (held: Held, old: Backend) {
   if (options === undefined) return undefined
   // a newest one that cannot be read is no reason to fail: a better one is made
   const isSaved = withWork !== undefined && (yield* Effect.orElseSucceed(holds(withWork, options), () => false))
-  if (isSaved) return withWork
+  if (isSaved) {
+    // what says that the session was saved has to be younger than its use
+    const isStale = row.readyAt !== null && withWork.persistedAt < row.readyAt
+    if (isStale) yield* held.commit({ checkpoint: yield* recordNow(held, "switch") })
+    return withWork
+  }
   const checkpoint = yield* checkpointNow(held, "switch")
   yield* held.commit({
     checkpoint,
@@ -107,10 +113,9 @@ const fallback = Effect.fnUntraced(function* (held: Held, confirmed: boolean) {
   if (withWork === undefined) return { checkpoint: null, fresh: false } satisfies Carried
   const read = yield* Effect.result(checkpoints.verify(withWork))
   if (Result.isSuccess(read)) {
-    return {
-      checkpoint: withWork,
-      fresh: row.readyAt === null || withWork.persistedAt >= row.readyAt
-    } satisfies Carried
+    const fresh = row.readyAt === null || withWork.persistedAt >= row.readyAt
+    if (!fresh) yield* held.warn(`its work goes back to what was saved at ${View.iso(withWork.persistedAt)}`)
+    return { checkpoint: withWork, fresh } satisfies Carried
   }
   if (!confirmed) return yield* unsaved(row, read.failure)
   yield* held.warn(`${read.failure.message}; it was left out`)
@@ -129,6 +134,17 @@ export const caughtUp = Effect.fnUntraced(function* (held: Held, old: Backend, c
   if (options === undefined || (yield* equals(checkpoint, options))) return carried
   const later = yield* capture(held, old)
   return later === undefined ? carried : ({ checkpoint: later, fresh: true } satisfies Carried)
+}, Effect.scoped)
+
+/** Saves what a box holds that is taken up again, where that is not what it was left with: somebody has worked there since. */
+export const keepOther = Effect.fnUntraced(function* (held: Held, backend: Backend) {
+  const { instance, restoreFrom, ...row } = yield* held.row
+  if (restoreFrom === null || instance === null) return
+  const options = yield* visible({ ...row, instance, restoreFrom }, backend)
+  if (options === undefined || (yield* equals(yield* checkpoints.recorded(restoreFrom), options))) return
+  const checkpoint = yield* checkpointNow(held, "left")
+  yield* held.commit({ checkpoint })
+  yield* held.warn(`the box that is taken up again held other work, which is saved as ${checkpoint.id}`)
 }, Effect.scoped)
 
 /** Whether an error says that the work cannot be saved, and not merely that something else went wrong now. */

@@ -1,8 +1,9 @@
 /** What keeps a session where it is: looked at before anything is claimed, and again under the claim. */
 import { Effect } from "effect"
-import { Provisioners } from "../../Provisioners.ts"
+import { type Backend, Provisioners } from "../../Provisioners.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import type { Session } from "../../Session.ts"
+import * as Trust from "../../Trust.ts"
 import { refusePaused } from "../ancestors.ts"
 import { conflict } from "../failures.ts"
 import { leftAt } from "./between.ts"
@@ -33,8 +34,9 @@ export const refuse = Effect.fnUntraced(function* (session: Session, operationId
       state
     })
   if (state === "destroyed") return yield* impossible("it is destroyed", "make a new one with `sandbox up`")
-  if (state === "persist_failed") {
-    return yield* impossible("what its box held could not be saved", `save it with \`sandbox down ${id}\` first`)
+  // what was put aside before a halt that ended the box is in no checkpoint yet
+  if (state === "persist_failed" || (state === "stopped_unpersisted" && session.instance === null)) {
+    return yield* impossible("what its box held is not saved yet", `save it with \`sandbox down ${id}\` first`)
   }
   if (state === "failed" && readyAt === null) {
     return yield* impossible(
@@ -57,5 +59,20 @@ export const refuseExternal = Effect.fnUntraced(function* (session: Session) {
     sessionId: session.id,
     state: session.state,
     details: { provider: backend.name, capability: "stop" }
+  })
+})
+
+/** Refuses to run on this host what came with a repository and was accepted only for a box that isolates. */
+export const refuseUnaccepted = Effect.fnUntraced(function* (session: Session, to: Backend) {
+  const { id, name, setup, state } = session
+  if (setup === null || setup.accepted || to.isolation !== "none") return
+  const runs = Trust.runsOf(setup)
+  if (runs.length === 0) return
+  return yield* SandboxError.make("ERR_CONFIG_UNTRUSTED", {
+    message: `what ${name} runs came with its repository, and was not accepted for this host, where provider ${to.name} would run it: ${runs.join(", ")}`,
+    nextStep: `read the sandbox.yaml of ${session.repository}; then go on with \`sandbox switch ${id} --to ${to.name} --trust-config\``,
+    sessionId: id,
+    state,
+    details: { provider: to.name, runs }
   })
 })

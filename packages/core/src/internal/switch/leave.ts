@@ -2,7 +2,7 @@
 import { Effect, Result } from "effect"
 import type { Held } from "../../Claim.ts"
 import { Ids } from "../../Ids.ts"
-import { Ledger } from "../../Ledger.ts"
+import { Ledger, type SlotRequest } from "../../Ledger.ts"
 import type { Backend } from "../../Provisioners.ts"
 import type { SandboxError } from "../../SandboxError.ts"
 import { type InstanceRef, Intent, keyGeneration, Orphan, type Session } from "../../Session.ts"
@@ -24,17 +24,16 @@ export const leave = Effect.fnUntraced(function* (held: Held, old: Backend, onSt
   const row = yield* held.row
   const { instance: ref } = row
   if (ref === null) return { _tag: "none" } satisfies Left
-  const stopped = yield* Effect.result(
-    held.phase("stop", Effect.andThen(hooks.endLeftovers(row, ref.key), halt(old, ref)))
-  )
-  yield* compose.haltOrWarn(held)
+  const stopped = yield* Effect.result(held.phase("stop", stop(row, old, ref)))
   if (Result.isFailure(stopped)) {
     const problem = stopped.failure
     if (onStopFailure === "abort" || problem.code === "ERR_CLAIM_LOST" || problem.code === "ERR_LEDGER_IO")
       return yield* problem
+    yield* compose.haltOrWarn(held)
     yield* held.warn(`the old box could not be stopped, and \`sandbox gc\` removes it later: ${problem.message}`)
     return { _tag: "left", ref, problem } satisfies Left
   }
+  yield* compose.haltOrWarn(held)
   const isGone = stopped.success
   // a box that is gone may have parts that are not, such as a network
   if (isGone && !old.haltIsTerminal)
@@ -48,21 +47,42 @@ export const leave = Effect.fnUntraced(function* (held: Held, old: Backend, onSt
   return { _tag: isGone ? "gone" : "halted", ref } satisfies Left
 })
 
+/** Whether the box is gone altogether once it is halted. One whose stop failed and that is halted all the same is halted. */
+const stop = Effect.fnUntraced(function* (row: Session, old: Backend, ref: InstanceRef) {
+  yield* hooks.endLeftovers(row, ref.key)
+  const halted = yield* Effect.result(halt(old, ref))
+  if (Result.isSuccess(halted)) return halted.success
+  const seen = yield* old.inspect(ref)
+  if (seen._tag === "gone") return true
+  if (seen._tag === "stopped" && !old.haltIsTerminal) return false
+  return yield* halted.failure
+})
+
 /**
  * The provider, the box that is left, and the work that travels: one commit, so that no crash parts them. A box that was left on
- * the new side before, and is `adopted`, holds its own work.
+ * the new side before, and is `adopted`, is there already.
  */
 export const write = Effect.fnUntraced(function* (
   held: Held,
   {
+    acceptSetup,
     adopted,
     checkpoint,
     left,
+    saved,
+    slot,
     to
   }: {
     readonly to: string
+    /** Whether what the session runs may run on this host from now on. */
+    readonly acceptSetup: boolean
     readonly left: Left
+    /** The checkpoint that the new checkout is to be made of. */
     readonly checkpoint: string | null
+    /** The one that has what the old box holds. */
+    readonly saved: string | null
+    /** Of the host that the new box listens on, where the session has none there. */
+    readonly slot: SlotRequest | undefined
     readonly adopted: (Orphan & { readonly ref: InstanceRef }) | undefined
   }
 ) {
@@ -81,6 +101,8 @@ export const write = Effect.fnUntraced(function* (
         ref: left.ref,
         key: left.ref.key,
         reason: left._tag === "left" ? "stop_exhausted" : "retired",
+        checkpoint: saved,
+        workspacePath: row.workspacePath,
         createdAt: now,
         resolvedAt: null
       })
@@ -97,14 +119,18 @@ export const write = Effect.fnUntraced(function* (
       : []
   yield* held.commit({
     phase: "written",
+    move: adopted === undefined ? undefined : yield* held.move("provisioning"),
+    slot,
     set: {
       ...unserved,
+      ...(acceptSetup && row.setup !== null ? { setup: { ...row.setup, accepted: true } } : {}),
       provider: to,
       instance: adopted?.ref ?? null,
       workspacePath: null,
-      restoreFrom: adopted === undefined ? checkpoint : null,
+      restoreFrom: checkpoint,
       cleanupRequired: false,
-      health: null
+      health: null,
+      stoppedAt: row.stoppedAt ?? now
     },
     intents: intents.flatMap((intent) => {
       if (intent.key === adopted?.key) return [new Intent({ ...intent, status: "bound" })]
@@ -121,16 +147,16 @@ export const write = Effect.fnUntraced(function* (
   })
 })
 
-/**
- * The newest box that the session has left on a provider, while it has not been ready without it since: its checkout is what the
- * checkpoint has.
- */
+/** The newest box that the session has left on a provider, where it has not been ready without it since. */
 export const leftOn = Effect.fnUntraced(function* (held: Held, to: Backend) {
   const row = yield* held.row
   if (row.restoreFrom === null || held.prior?.state !== "failed") return undefined
   const { orphans } = yield* (yield* Ledger).history(row.id)
   const [newest] = orphans
-    .filter(({ provider, resolvedAt }) => resolvedAt === null && provider === to.name)
+    .filter(({ createdAt, provider, resolvedAt }) => {
+      const isLast = row.readyAt === null || row.readyAt < createdAt
+      return resolvedAt === null && provider === to.name && isLast
+    })
     .toSorted((a, b) => keyGeneration(b.key) - keyGeneration(a.key))
   if (newest === undefined || newest.ref === null) return undefined
   const { ref } = newest

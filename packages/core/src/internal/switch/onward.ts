@@ -1,30 +1,30 @@
 /** Finding out whether a switch is possible, and carrying it through: for whoever asks for one, and for whoever finds one dead. */
-import { Effect, Ref } from "effect"
+import { Effect, Exit, Ref } from "effect"
 import * as Claim from "../../Claim.ts"
 import { Ids } from "../../Ids.ts"
 import { Ledger, type OperationRequest } from "../../Ledger.ts"
 import { liveness } from "../../Liveness.ts"
 import type { SwitchOptions } from "../../Options.ts"
-import { Provisioners } from "../../Provisioners.ts"
+import { type Backend, Provisioners } from "../../Provisioners.ts"
 import type { SwitchResult } from "../../Results.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import type { Prior, Session } from "../../Session.ts"
 import * as box from "../box.ts"
 import * as bringUp from "../bringUp.ts"
-import { recorded, refuseDuringExport } from "../failures.ts"
+import { refuseDuringExport } from "../failures.ts"
 import { refuseElsewhere } from "../reach.ts"
 import * as ready from "../ready.ts"
 import * as secrets from "../secrets.ts"
 import { canSee } from "../visible.ts"
 import * as back from "./back.ts"
-import { isWritten, leftAt } from "./between.ts"
+import { isWritten, leftAt, wasUp } from "./between.ts"
 import * as gates from "./gates.ts"
 import * as move from "./move.ts"
 import { retire } from "./retire.ts"
 import { losses, refuseLosses } from "./travel.ts"
 
 /** How the parts of a switch that may fail are to end. */
-export type Policies = Pick<SwitchOptions, "confirmDataLoss" | "onStopFailure" | "onFailure">
+export type Policies = Pick<SwitchOptions, "confirmDataLoss" | "onStopFailure" | "onFailure" | "acceptSetup">
 
 /** States a session may be moved from while nobody is moving it. */
 export const from = ["ready", "completed", "stopped", "stopped_unpersisted", "failed"] as const
@@ -34,7 +34,7 @@ export const prepare = Effect.fnUntraced(function* (
   session: Session,
   { operationId, policies, to }: { readonly to: string; readonly policies: Policies; readonly operationId: string }
 ) {
-  const { confirmDataLoss = false, onFailure = "restore", onStopFailure = "record" } = policies
+  const { acceptSetup = false, confirmDataLoss = false, onFailure = "restore", onStopFailure = "record" } = policies
   const backends = yield* Provisioners
   yield* gates.refuse(session, operationId)
   yield* refuseDuringExport(session, "switch", operationId)
@@ -44,13 +44,23 @@ export const prepare = Effect.fnUntraced(function* (
   const backend = yield* backends.get(to)
   if (!canSee(backend)) return yield* takesNoCheckout(backend.name)
   yield* refuseElsewhere(session)
+  if (!acceptSetup) yield* gates.refuseUnaccepted(session, backend)
   if (session.setup !== null) yield* bringUp.check(backend, session.setup)
   const found = yield* secrets.resolve(session.setup)
   const scope = yield* backend.preflight(session.spec)
   const isUnderWay = prior !== undefined && isWritten(session, prior)
   if (!confirmDataLoss && !isUnderWay)
     yield* refuseLosses(session, yield* losses(session, { from: old, to: backend }), backend)
-  const course: move.Course = { old, to: backend, scope, secrets: found, confirmDataLoss, onFailure, onStopFailure }
+  const course: move.Course = {
+    old,
+    to: backend,
+    scope,
+    secrets: found,
+    acceptSetup,
+    confirmDataLoss,
+    onFailure,
+    onStopFailure
+  }
   return course
 })
 
@@ -68,13 +78,13 @@ export const carryOut = Effect.fnUntraced(function* (
 export const takeOver = Effect.fnUntraced(function* (
   session: Session,
   operation: OperationRequest,
-  options: { readonly to: string; readonly policies: Policies }
+  options: { readonly to: string; readonly policies: Policies; readonly inherited: boolean }
 ) {
   const prior = leftAt(session)
   const old = yield* (yield* Provisioners).get(prior?.provider ?? session.provider)
   const begun = yield* Ref.make<Effect.Success<ReturnType<typeof move.make>> | undefined>(undefined)
   const result = yield* Claim.withClaim(
-    { session, kind: "switch", operation, from, handedOver: true },
+    { session, kind: "switch", operation, from, handedOver: { inherited: options.inherited } },
     {
       verb: "switch",
       use: Effect.fnUntraced(function* (held: Claim.Held) {
@@ -86,19 +96,23 @@ export const takeOver = Effect.fnUntraced(function* (
       settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
         const work = yield* Ref.get(begun)
         if (work !== undefined) return yield* work.settle(held, failure)
-        const progress = { begun: false, saved: false, slotted: false }
-        return yield* back.unmoved(held, old, { progress, lastError: recorded(failure.error) })
+        return yield* back.notBegun(held, old, failure)
       })
     }
   )
   return yield* ended(result)
 })
 
-/** Removes what the session has left, which is no part of the switch: it is ready without. */
-const ended = Effect.fnUntraced(function* (result: SwitchResult) {
-  const { orphans, warnings } = yield* retire(result.sessionId)
-  return { ...result, orphans, warnings: [...result.warnings, ...warnings] } satisfies SwitchResult
-})
+/** Removes what the session has left. It is ready without: neither a failure nor an interruption of that takes anything back. */
+const ended = (result: SwitchResult) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.map(Effect.exit(restore(retire(result.sessionId))), (exit) => {
+      if (Exit.isFailure(exit))
+        return { ...result, warnings: [...result.warnings, `\`sandbox gc\` removes what it has left`] }
+      const { orphans, warnings } = exit.value
+      return { ...result, orphans, warnings: [...result.warnings, ...warnings] } satisfies SwitchResult
+    })
+  )
 
 /** What was begun on the new side goes on from the state that it is in. */
 export const enter = ({ state }: Session) => (from.some((one) => one === state) ? ("switching" as const) : undefined)
@@ -127,16 +141,23 @@ export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior)
   const operation = yield* request
   const old = yield* (yield* Provisioners).get(prior.provider)
   yield* refuseElsewhere(session)
-  const found = isWritten(session, prior) ? yield* secrets.resolve(session.setup) : []
-  const truth = (held: Claim.Held) => back.unmoved(held, old, { progress: undefined, lastError: undefined })
+  const found = wasUp(prior) ? yield* secrets.resolve(session.setup) : []
+  const there = Effect.fnUntraced(function* (held: Claim.Held) {
+    const row = yield* held.row
+    const { completedAt, instance } = row
+    if (isWritten(row, prior)) return yield* returned(held, { old, secrets: found })
+    const seen = instance === null ? undefined : yield* old.inspect(instance)
+    const isTouched = seen?._tag === "stopped" || (seen?._tag === "running" && row.stoppedAt !== null)
+    if (!wasUp(prior) || !isTouched)
+      return yield* back.unmoved(held, old, { progress: undefined, lastError: undefined })
+    return yield* proven(old, yield* back.upAgain(held, { completedAt, lastError: null, old, secrets: found }))
+  })
   yield* Claim.withClaim(
     { session, kind: "switch", operation, from: [] },
     {
       verb: "switch",
       use: Effect.fnUntraced(function* (held: Claim.Held) {
-        const change = isWritten(yield* held.row, prior)
-          ? yield* returned(held, { old, secrets: found })
-          : yield* truth(held)
+        const change = yield* there(held)
         const row = yield* held.row
         const result = {
           sessionId: row.id,
@@ -146,10 +167,7 @@ export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior)
         }
         return ready.done(result, change)
       }),
-      settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
-        if (isWritten(yield* held.row, prior)) return yield* back.stays(held, failure)
-        return yield* back.unmoved(held, old, { progress: undefined, lastError: recorded(failure.error) })
-      })
+      settle: (held, failure) => back.notBegun(held, old, failure)
     }
   )
   const row = yield* (yield* Ledger).session(session.id)
@@ -168,14 +186,20 @@ const returned = Effect.fnUntraced(function* (
     yield* held.phase("destroy", backend.destroy(target))
   }
   const finished = targets.flatMap(({ intent }) => box.over(intent, 0))
-  const { isBack, settlement } = yield* back.goBack(held, { finished, lastError: null, old, secrets })
-  if (isBack) return settlement
-  return yield* SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
-    message: `the box that the session had on provider ${old.name} does not come up again`,
-    nextStep: "look at what the provider says of it, and run the command again",
-    details: { provider: old.name, operation: "start", reason: "NotReady", outcome: "unknown" }
-  })
+  return yield* proven(old, yield* back.goBack(held, { finished, lastError: null, old, secrets }))
 })
+
+/** The last commit of a session that is back; a failure where it is not. */
+const proven = (old: Backend, { isBack, settlement, why }: back.Back) =>
+  isBack
+    ? Effect.succeed(settlement)
+    : Effect.fail(
+        SandboxError.make("ERR_SANDBOX_PROVISION_FAILED", {
+          message: `the box that the session had on provider ${old.name} does not come up again: ${why}`,
+          nextStep: "look at what the provider says of it, and run the command again",
+          details: { provider: old.name, operation: "start", reason: "NotReady", outcome: "unknown" }
+        })
+      )
 
 const takesNoCheckout = (provider: string) =>
   SandboxError.make("ERR_UNSUPPORTED", {

@@ -1,5 +1,6 @@
 /** What a switch would do, for whoever asks before: looks, and changes nothing. */
 import { Effect } from "effect"
+import type { SwitchPlanOptions } from "../../Options.ts"
 import { Provisioners } from "../../Provisioners.ts"
 import type { SwitchPlan } from "../../Results.ts"
 import type { Session } from "../../Session.ts"
@@ -13,7 +14,10 @@ import * as gates from "./gates.ts"
 import { givesWork, losses, type Route, stays, takesWork } from "./travel.ts"
 
 /** The plan, refused as the switch itself would be; but not for work that stays behind, which it tells of. */
-export const plan = Effect.fnUntraced(function* (session: Session, to: string) {
+export const plan = Effect.fnUntraced(function* (
+  session: Session,
+  { acceptSetup = false, to }: Pick<SwitchPlanOptions, "acceptSetup" | "to">
+) {
   const { id: sessionId, name, provider, state } = session
   const from = leftAt(session)?.provider ?? provider
   const about = { sessionId, name, state, from, to }
@@ -27,6 +31,7 @@ export const plan = Effect.fnUntraced(function* (session: Session, to: string) {
   const backends = yield* Provisioners
   const route: Route = { from: yield* backends.get(from), to: yield* backends.get(to) }
   yield* refuseElsewhere(session)
+  if (!acceptSetup) yield* gates.refuseUnaccepted(session, route.to)
   if (session.setup !== null) yield* bringUp.check(route.to, session.setup)
   yield* route.to.preflight(session.spec)
   const lost = yield* losses(session, route)

@@ -70,6 +70,9 @@ export const stays = ({ setup }: Session, { from, to }: Route): ReadonlyArray<st
   from.isolation === "none"
     ? "what commands have changed on this host outside the checkout"
     : "what is in the box outside the checkout, installed programs included",
+  ...(setup?.reuseWorktree === true
+    ? ["the worktree of yours that it uses: it is let go of, and the session gets a checkout of its own"]
+    : []),
   ...(setup?.secrets.length ? ["values of secrets: they are looked up again, by the same names"] : []),
   ...(Setup.passwordEnv(setup) === null ? [] : ["the password of the primary service: the new box has another one"]),
   ...(setup !== null && Setup.ports(setup).length > 0 && from.hostPorts !== to.hostPorts
