@@ -7,6 +7,7 @@ describe("Setup", () => {
     assert.isTrue(Setup.isEmpty(empty))
     assert.deepEqual(empty.slots, { max: 8, stride: 1, searchRange: 10, strict: false })
     assert.strictEqual(empty.hooks.timeoutS, 60)
+    assert.isTrue(empty.accepted)
     for (const something of [
       { services: [{ name: "web", command: "true" }] },
       { env: { A: "" } },

@@ -4,8 +4,10 @@ import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import * as Configuration from "../src/Configuration.ts"
 import { Directories } from "../src/Host.ts"
 import { layerHost } from "../src/node/NodeHost.ts"
+import * as Setup from "../src/Setup.ts"
 import * as Trust from "../src/Trust.ts"
 import { load, loadLayers, providers } from "./support/configuration.ts"
 
@@ -103,7 +105,39 @@ describe("what a project's file runs on this host", () => {
   )
 })
 
+describe("what a recorded setup runs wherever its session is", () => {
+  it.effect("is what a file of the same meaning runs there, and what describes is nothing", () =>
+    Effect.gen(function* () {
+      const { configuration } = yield* load(everything)
+      const setup = Setup.from(Configuration.setup(configuration, (file) => file))
+      // by name, because some of those that the file lists may have been left out
+      const named = inside.map((key) =>
+        key.replace("services[0]", "services.web").replace("services[1]", "services.job")
+      )
+      const beside = ["hooks.pre_up", "hooks.post_down", "compose.file", "inherit_env[0]"]
+      assert.sameMembers([...Trust.runsOf(setup)], [...beside, ...named])
+      const { configuration: harmless } = yield* load({ slots: { max: 2 }, secrets: [{ name: "A" }] })
+      assert.deepEqual(Trust.runsOf(Setup.from(Configuration.setup(harmless, (file) => file))), [])
+    })
+  )
+})
+
 describe("acceptance", () => {
+  it.effect("of a configuration for any provider is of its file, unless it runs nothing anywhere", () =>
+    Effect.gen(function* () {
+      const state = yield* fresh
+      yield* Effect.gen(function* () {
+        const [inBox, nothing] = [yield* load({ env: { A: "b" } }), yield* load({ slots: { max: 2 } })]
+        const of = { builtin: providers, claimed }
+        assert.isTrue(yield* Trust.mayRunHere(nothing, of))
+        assert.isFalse(yield* Trust.mayRunHere(inBox, of))
+        yield* Trust.accept(claimed)
+        assert.isTrue(yield* Trust.mayRunHere(inBox, of))
+        assert.isFalse(yield* Trust.mayRunHere(inBox, { ...of, claimed: { ...claimed, digest: "d2" } }))
+      }).pipe(Effect.provide(within(state)))
+    })
+  )
+
   it.effect("is of one file as it was, for its owner only, until it is taken back", () =>
     Effect.gen(function* () {
       const state = yield* fresh

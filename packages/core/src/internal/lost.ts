@@ -13,7 +13,7 @@ export const boxLost = Effect.fnUntraced(function* (held: Held, lastError: Recor
   const row = yield* held.row
   const now = yield* Time.millis
   const { checkpoints, intents } = yield* (yield* Ledger).history(row.id)
-  const last = checkpoints.findLast(({ verified }) => verified)
+  const last = checkpoints.findLast(({ reason, verified }) => verified && reason !== "left")
   return {
     move: yield* held.move("failed"),
     set: {

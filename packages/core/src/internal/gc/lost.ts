@@ -73,7 +73,7 @@ const lost = Effect.fnUntraced(function* (session: Session, now: number) {
   const finding: Finding = {
     session,
     finding: `its box is gone; ${saved(
-      checkpoints.findLast(({ verified }) => verified),
+      checkpoints.findLast(({ reason, verified }) => verified && reason !== "left"),
       now
     )}`,
     action: "recover",

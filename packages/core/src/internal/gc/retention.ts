@@ -106,13 +106,15 @@ export const outlived = (
   if (session.state === "destroyed") {
     return session.destroyedAt !== null && session.destroyedAt <= before ? checkpoints : []
   }
-  const last = checkpoints.findLast(({ verified }) => verified)
-  const withWork = checkpoints.findLast(({ fingerprint, verified }) => verified && fingerprint !== null)
+  const own = checkpoints.filter(({ reason, verified }) => verified && reason !== "left")
+  const last = own.at(-1)
+  const withWork = own.findLast(({ fingerprint }) => fingerprint !== null)
   return checkpoints.filter(
     (checkpoint) =>
       checkpoint !== last &&
       checkpoint !== withWork &&
       checkpoint.reason !== "request" &&
+      checkpoint.reason !== "left" &&
       checkpoint.persistedAt <= before &&
       checkpoint.persistedAt < (last?.persistedAt ?? 0)
   )

@@ -49,9 +49,8 @@ export const refuse = Effect.fnUntraced(function* (session: Session, operationId
   yield* refusePaused(session)
 })
 
-/** Refuses a session whose box is somebody else's, to be neither made nor ended. */
-export const refuseExternal = Effect.fnUntraced(function* (session: Session) {
-  const backend = yield* (yield* Provisioners).get(session.provider)
+/** Refuses to leave a box that is somebody else's, to be neither made nor ended. */
+export const refuseExternal = Effect.fnUntraced(function* (session: Session, backend: Backend) {
   if (!backend.external) return
   return yield* SandboxError.make("ERR_UNSUPPORTED", {
     message: `the box of ${session.name} is not managed here: provider ${backend.name} lets go of boxes, and does not end them`,

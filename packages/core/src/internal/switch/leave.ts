@@ -126,7 +126,7 @@ export const write = Effect.fnUntraced(function* (
       ...(acceptSetup && row.setup !== null ? { setup: { ...row.setup, accepted: true } } : {}),
       provider: to,
       instance: adopted?.ref ?? null,
-      workspacePath: null,
+      workspacePath: adopted?.workspacePath ?? null,
       restoreFrom: checkpoint,
       cleanupRequired: false,
       health: null,

@@ -9,9 +9,12 @@ import { type Backend, Provisioners } from "../../Provisioners.ts"
 import type { SwitchResult } from "../../Results.ts"
 import * as SandboxError from "../../SandboxError.ts"
 import type { Prior, Session } from "../../Session.ts"
+import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
 import * as bringUp from "../bringUp.ts"
+import * as compose from "../compose/end.ts"
 import { refuseDuringExport } from "../failures.ts"
+import * as hooks from "../hooks.ts"
 import { refuseElsewhere } from "../reach.ts"
 import * as ready from "../ready.ts"
 import * as secrets from "../secrets.ts"
@@ -38,9 +41,10 @@ export const prepare = Effect.fnUntraced(function* (
   const backends = yield* Provisioners
   yield* gates.refuse(session, operationId)
   yield* refuseDuringExport(session, "switch", operationId)
-  yield* gates.refuseExternal(session)
   const prior = leftAt(session)
   const old = yield* backends.get(prior?.provider ?? session.provider)
+  const isUnderWay = prior !== undefined && isWritten(session, prior)
+  if (!isUnderWay) yield* gates.refuseExternal(session, old)
   const backend = yield* backends.get(to)
   if (!canSee(backend)) return yield* takesNoCheckout(backend.name)
   yield* refuseElsewhere(session)
@@ -48,7 +52,6 @@ export const prepare = Effect.fnUntraced(function* (
   if (session.setup !== null) yield* bringUp.check(backend, session.setup)
   const found = yield* secrets.resolve(session.setup)
   const scope = yield* backend.preflight(session.spec)
-  const isUnderWay = prior !== undefined && isWritten(session, prior)
   if (!confirmDataLoss && !isUnderWay)
     yield* refuseLosses(session, yield* losses(session, { from: old, to: backend }), backend)
   const course: move.Course = {
@@ -180,12 +183,17 @@ const returned = Effect.fnUntraced(function* (
   { old, secrets }: Pick<move.Course, "old" | "secrets">
 ) {
   const backends = yield* Provisioners
-  const targets = yield* box.targets(yield* held.row)
+  const row = yield* held.row
+  const targets = yield* box.targets(row)
+  // what stands in the network of a box keeps the box from going
+  yield* compose.haltOrWarn(held)
   for (const target of targets) {
     const backend = yield* backends.get(target.provider)
+    yield* hooks.endLeftovers(row, target.key)
     yield* held.phase("destroy", backend.destroy(target))
   }
-  const finished = targets.flatMap(({ intent }) => box.over(intent, 0))
+  const now = yield* Time.millis
+  const finished = targets.flatMap(({ intent }) => box.over(intent, now))
   return yield* proven(old, yield* back.goBack(held, { finished, lastError: null, old, secrets }))
 })
 

@@ -27,9 +27,9 @@ export const plan = Effect.fnUntraced(function* (
   }
   yield* gates.refuse(session, null)
   yield* refuseDuringExport(session, "switch", null)
-  yield* gates.refuseExternal(session)
   const backends = yield* Provisioners
   const route: Route = { from: yield* backends.get(from), to: yield* backends.get(to) }
+  yield* gates.refuseExternal(session, route.from)
   yield* refuseElsewhere(session)
   if (!acceptSetup) yield* gates.refuseUnaccepted(session, route.to)
   if (session.setup !== null) yield* bringUp.check(route.to, session.setup)
