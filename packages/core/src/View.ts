@@ -106,7 +106,7 @@ export const checkpoint = (saved: Checkpoint): Results.CheckpointView => ({
 
 /** The newest checkpoint of a history, if any. */
 export const lastCheckpoint = (checkpoints: ReadonlyArray<Checkpoint>): Results.CheckpointView | null => {
-  const last = checkpoints.at(-1)
+  const last = checkpoints.findLast(({ reason }) => reason !== "left")
   return last === undefined ? null : checkpoint(last)
 }
 

@@ -14,6 +14,7 @@ import * as box from "../box.ts"
 import * as bringUp from "../bringUp.ts"
 import * as compose from "../compose/end.ts"
 import { refuseDuringExport } from "../failures.ts"
+import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
 import { refuseElsewhere } from "../reach.ts"
 import * as ready from "../ready.ts"
@@ -144,16 +145,20 @@ export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior)
   const operation = yield* request
   const old = yield* (yield* Provisioners).get(prior.provider)
   yield* refuseElsewhere(session)
-  const found = wasUp(prior) ? yield* secrets.resolve(session.setup) : []
+  // before the claim, and a failure only where something is to be brought up
+  const resolved = yield* Effect.result(wasUp(prior) ? secrets.resolve(session.setup) : Effect.succeed([]))
+  const found = Effect.fromResult(resolved)
   const there = Effect.fnUntraced(function* (held: Claim.Held) {
     const row = yield* held.row
     const { completedAt, instance } = row
-    if (isWritten(row, prior)) return yield* returned(held, { old, secrets: found })
+    if (isWritten(row, prior)) return yield* returned(held, { old, secrets: yield* found })
     const seen = instance === null ? undefined : yield* old.inspect(instance)
     const isTouched = seen?._tag === "stopped" || (seen?._tag === "running" && row.stoppedAt !== null)
     if (!wasUp(prior) || !isTouched)
       return yield* back.unmoved(held, old, { progress: undefined, lastError: undefined })
-    return yield* proven(old, yield* back.upAgain(held, { completedAt, lastError: null, old, secrets: found }))
+    // on the row before the box is touched: one that runs again was not brought up yet
+    yield* held.commit({ set: { ...unserved, stoppedAt: row.stoppedAt ?? (yield* Time.millis) } })
+    return yield* proven(old, yield* back.upAgain(held, { completedAt, lastError: null, old, secrets: yield* found }))
   })
   yield* Claim.withClaim(
     { session, kind: "switch", operation, from: [] },
