@@ -3,10 +3,11 @@ import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
+import { createClient, type ProgressEvent } from "@org/sandbox-core/promise"
 import { Effect } from "effect"
 import { describeDocker } from "./docker.ts"
 import type { Answer } from "./support/Answer.ts"
-import { Connected, rejection } from "./support/client.ts"
+import { Connected, providers, rejection } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
 import { dockerWorld } from "./support/dockerWorld.ts"
 import { heldGit } from "./support/heldGit.ts"
@@ -131,37 +132,40 @@ describe.concurrent("switch", () => {
     })
   )
 
-  it.live("--dry-run says what would be done, and does nothing", () =>
-    Effect.gen(function* () {
-      const { up, w } = yield* upWith({ durability: { volume: "persist" } })
-      const before = [dump(w.ledger), remains(w)]
-      for (const more of [[], ["--detach"]]) {
-        const plan = yield* done(w, "switch", "app", "--to", "elsewhere", "--dry-run", ...more)
-        assert.deepInclude(plan, {
-          ok: true,
-          dry_run: true,
-          from: "local",
-          to: "elsewhere",
-          state: "ready",
-          name: "app"
-        })
-        assert.strictEqual(plan.session_id, up.session_id)
-        assert.includeMembers([...plan.phases], ["capture", "stop", "provision"])
-        assert.isBelow(plan.phases.indexOf("capture"), plan.phases.indexOf("stop"))
-        assert.isBelow(plan.phases.indexOf("stop"), plan.phases.indexOf("provision"))
-        assert.deepEqual(plan.work, { dirty_files: 2, unpublished_commits: 0, bytes: 12 })
-        assert.isNotEmpty(plan.stays)
-        assert.isTrue(plan.needs_confirmation)
-      }
-      const told = yield* w.sandbox("switch", "app", "--to", "elsewhere", "--dry-run")
-      assert.strictEqual(told.code, 0)
-      assert.match(told.stdout, /^app {2}ready, from local to elsewhere\n\n {2}1 +capture\n {2}2 +stop\n/)
-      assert.include(told.stdout, "\ntravels: 0 commits and 2 changed files, 12 B\nstays: ")
-      assert.include(told.stdout, "nothing was done; next: sandbox switch app --to elsewhere --confirm-data-loss\n")
-      const there = yield* done(w, "switch", "app", "--to", "local", "--dry-run")
-      assert.deepEqual(there.phases, [])
-      assert.deepEqual([dump(w.ledger), remains(w)], before)
-    })
+  it.live(
+    "--dry-run says what would be done, and does nothing",
+    () =>
+      Effect.gen(function* () {
+        const { up, w } = yield* upWith({ durability: { volume: "persist" } })
+        const before = [dump(w.ledger), remains(w)]
+        for (const more of [[], ["--detach"]]) {
+          const plan = yield* done(w, "switch", "app", "--to", "elsewhere", "--dry-run", ...more)
+          assert.deepInclude(plan, {
+            ok: true,
+            dry_run: true,
+            from: "local",
+            to: "elsewhere",
+            state: "ready",
+            name: "app"
+          })
+          assert.strictEqual(plan.session_id, up.session_id)
+          assert.includeMembers([...plan.phases], ["capture", "stop", "provision"])
+          assert.isBelow(plan.phases.indexOf("capture"), plan.phases.indexOf("stop"))
+          assert.isBelow(plan.phases.indexOf("stop"), plan.phases.indexOf("provision"))
+          assert.deepEqual(plan.work, { dirty_files: 2, unpublished_commits: 0, bytes: 12 })
+          assert.isNotEmpty(plan.stays)
+          assert.isTrue(plan.needs_confirmation)
+        }
+        const told = yield* w.sandbox("switch", "app", "--to", "elsewhere", "--dry-run")
+        assert.strictEqual(told.code, 0)
+        assert.match(told.stdout, /^app {2}ready, from local to elsewhere\n\n {2}1 +capture\n {2}2 +stop\n/)
+        assert.include(told.stdout, "\ntravels: 0 commits and 2 changed files, 12 B\nstays: ")
+        assert.include(told.stdout, "nothing was done; next: sandbox switch app --to elsewhere --confirm-data-loss\n")
+        const there = yield* done(w, "switch", "app", "--to", "local", "--dry-run")
+        assert.deepEqual(there.phases, [])
+        assert.deepEqual([dump(w.ledger), remains(w)], before)
+      }),
+    120_000
   )
 
   it.live("refuses what it is not told properly, and changes nothing", () =>
@@ -297,25 +301,28 @@ describe.concurrent("what becomes of a switch that fails", () => {
       ends: "ready"
     }
   ] as const) {
-    it.live(title, () =>
-      Effect.gen(function* () {
-        const w = yield* world
-        const { arm, hooks } = failing(w)
-        configure(w, { hooks, ...configured })
-        const up = yield* done(w, "up", w.repository, "-b", "feature", "-p", "local", "-n", "app")
-        writeFileSync(join(up.worktree_path, "new.txt"), "new\n")
-        arm()
-        const outcome = yield* w.run(["switch", "app", "--to", "elsewhere", ...args, "--json"], { env })
-        const failed = assertFailure(outcome, "ERR_HOOK_FAILED") as unknown as Switched
-        assert.strictEqual(failed.details.rolled_back === true, ends === "ready", outcome.stdout)
-        assert.notInclude(outcome.stderr, "no effect")
-        const provider = ends === "ready" ? "local" : "elsewhere"
-        assert.deepInclude(yield* answer(w, "status", "app"), { state: ends, provider, claim: null })
-        if (ends === "failed") yield* done(w, "resume", "app")
-        const { stdout } = yield* w.sandbox("exec", "app", "--", "cat", "new.txt")
-        assert.strictEqual(stdout, "new\n")
-        assert.deepInclude(yield* answer(w, "status", "app"), { state: "ready", provider })
-      })
+    it.live(
+      title,
+      () =>
+        Effect.gen(function* () {
+          const w = yield* world
+          const { arm, hooks } = failing(w)
+          configure(w, { hooks, ...configured })
+          const up = yield* done(w, "up", w.repository, "-b", "feature", "-p", "local", "-n", "app")
+          writeFileSync(join(up.worktree_path, "new.txt"), "new\n")
+          arm()
+          const outcome = yield* w.run(["switch", "app", "--to", "elsewhere", ...args, "--json"], { env })
+          const failed = assertFailure(outcome, "ERR_HOOK_FAILED") as unknown as Switched
+          assert.strictEqual(failed.details.rolled_back === true, ends === "ready", outcome.stdout)
+          assert.notInclude(outcome.stderr, "no effect")
+          const provider = ends === "ready" ? "local" : "elsewhere"
+          assert.deepInclude(yield* answer(w, "status", "app"), { state: ends, provider, claim: null })
+          if (ends === "failed") yield* done(w, "resume", "app")
+          const { stdout } = yield* w.sandbox("exec", "app", "--", "cat", "new.txt")
+          assert.strictEqual(stdout, "new\n")
+          assert.deepInclude(yield* answer(w, "status", "app"), { state: "ready", provider })
+        }),
+      120_000
     )
   }
 
@@ -330,83 +337,112 @@ describe.concurrent("what becomes of a switch that fails", () => {
       goesOn: true
     }
   ] as const) {
-    it.live(`where the old box cannot be halted: ${title}`, () =>
-      Effect.gen(function* () {
-        const { up, w } = yield* upWith({ timeouts: { stop: "1s" }, switch: configured })
-        const [box] = remains(w).boxes
-        const lock = join(w.state, "local", `.${box}.lock`)
-        // as somebody holds it who cannot be asked
-        symlinkSync("held", lock)
-        const outcome = yield* w.sandbox("switch", "app", "--to", "elsewhere", ...args, "--json")
-        const status = yield* answer(w, "status", "app")
-        if (!goesOn) {
-          assertFailure(outcome, "ERR_STOP_FAILED")
-          assert.deepInclude(status, { state: "ready", provider: "local", claim: null })
-          assert.deepEqual(movedWork(up), ["changed\n", "new\n"])
-          return
-        }
-        const moved = outcome.json() as unknown as Switched
-        assert.isTrue(moved.ok, outcome.stdout)
-        assert.deepInclude(status, { state: "ready", provider: "elsewhere", claim: null })
-        assert.deepEqual(movedWork(moved), ["changed\n", "new\n"])
-        const key = `${up.session_id}.g1`
-        const [left, ...others] = moved.orphans
-        assert.deepEqual(others, [])
-        assert.deepInclude(left, { provider: "local", reason: "stop_exhausted", key })
-        const told = yield* w.sandbox("switch", "app", "--to", "elsewhere", "--client-request-id", "later")
-        assert.include(told.stdout, "nothing was done")
-        rmSync(lock)
-        assert.strictEqual((yield* w.sandbox("gc")).code, 0)
-        assert.strictEqual(remains(w).boxes.length, 1)
-      })
+    it.live(
+      `where the old box cannot be halted: ${title}`,
+      () =>
+        Effect.gen(function* () {
+          const { up, w } = yield* upWith({ timeouts: { stop: "1s" }, switch: configured })
+          const [box] = remains(w).boxes
+          const lock = join(w.state, "local", `.${box}.lock`)
+          // as somebody holds it who cannot be asked
+          symlinkSync("held", lock)
+          const outcome = yield* w.sandbox("switch", "app", "--to", "elsewhere", ...args, "--json")
+          const status = yield* answer(w, "status", "app")
+          if (!goesOn) {
+            assertFailure(outcome, "ERR_STOP_FAILED")
+            assert.deepInclude(status, { state: "ready", provider: "local", claim: null })
+            assert.deepEqual(movedWork(up), ["changed\n", "new\n"])
+            return
+          }
+          const moved = outcome.json() as unknown as Switched
+          assert.isTrue(moved.ok, outcome.stdout)
+          assert.deepInclude(status, { state: "ready", provider: "elsewhere", claim: null })
+          assert.deepEqual(movedWork(moved), ["changed\n", "new\n"])
+          const key = `${up.session_id}.g1`
+          const [left, ...others] = moved.orphans
+          assert.deepEqual(others, [])
+          assert.deepInclude(left, { provider: "local", reason: "stop_exhausted", key })
+          const told = yield* w.sandbox("switch", "app", "--to", "elsewhere", "--client-request-id", "later")
+          assert.include(told.stdout, "nothing was done")
+          rmSync(lock)
+          assert.strictEqual((yield* w.sandbox("gc")).code, 0)
+          assert.strictEqual(remains(w).boxes.length, 1)
+        }),
+      120_000
     )
   }
 })
 
 describe.concurrent("the verb", () => {
-  it.live("is in the help with its other name, and what is only for ourselves is not", () =>
-    Effect.gen(function* () {
-      const w = yield* world
-      const help = yield* w.sandbox("--help")
-      assert.match(help.stdout, /^ +switch, move +Move a session to another provider$/m)
-      assert.notMatch(help.stdout, /\boperate\b/)
-      const own = yield* w.sandbox("switch", "--help")
-      for (const flag of [
-        "--to",
-        "--dry-run",
-        "--confirm-data-loss",
-        "--on-stop-failure",
-        "--on-failure",
-        "--detach"
-      ]) {
-        assert.include(own.stdout, flag)
-      }
-      for (const shell of ["bash", "zsh", "fish"]) {
-        const { stdout } = yield* w.sandbox("--completions", shell)
-        assert.include(stdout, "on-stop-failure")
-        assert.notMatch(stdout, /\boperate\b/)
-      }
-      const close = assertFailure(yield* w.sandbox("operat", "--json"), "ERR_INVALID_ARGUMENT")
-      assert.notMatch(close.cause, /\boperate\b/)
-    })
+  it.live(
+    "is in the help with its other name, and what is only for ourselves is not",
+    () =>
+      Effect.gen(function* () {
+        const w = yield* world
+        const help = yield* w.sandbox("--help")
+        assert.match(help.stdout, /^ +switch, move +Move a session to another provider$/m)
+        assert.notMatch(help.stdout, /\boperate\b/)
+        const own = yield* w.sandbox("switch", "--help")
+        for (const flag of [
+          "--to",
+          "--dry-run",
+          "--confirm-data-loss",
+          "--on-stop-failure",
+          "--on-failure",
+          "--detach"
+        ]) {
+          assert.include(own.stdout, flag)
+        }
+        for (const shell of ["bash", "zsh", "fish"]) {
+          const { stdout } = yield* w.sandbox("--completions", shell)
+          assert.include(stdout, "on-stop-failure")
+          assert.notMatch(stdout, /\boperate\b/)
+        }
+        const close = assertFailure(yield* w.sandbox("operat", "--json"), "ERR_INVALID_ARGUMENT")
+        assert.notMatch(close.cause, /\boperate\b/)
+      }),
+    120_000
   )
 })
 
 layer(Connected.layer, { excludeTestServices: true })("the promise client's switch", (it) => {
-  it.effect("plans, refuses and does nothing as the command does", () =>
+  it.effect("plans, refuses, moves, and tells how much has gone by", () =>
     Effect.gen(function* () {
-      const { client, w } = yield* Connected
+      const { w } = yield* Connected
+      const events: Array<ProgressEvent> = []
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          createClient({
+            providers: { ...providers, elsewhere: providers.local },
+            onEvent: (event) => void events.push(event)
+          })
+        ),
+        (client) => Effect.promise(client.close)
+      )
       const up = yield* Effect.promise(() =>
         client.up({ repository: w.repository, branch: "feature", provider: "local", name: "app" })
       )
+      writeFileSync(join(up.worktreePath!, "new.txt"), "new\n")
       const before = dump(w.ledger)
-      const plan = yield* Effect.promise(() => client.planSwitch({ session: "app", to: "local" }))
-      assert.deepInclude(plan, { sessionId: up.sessionId, from: "local", to: "local", phases: [] })
+      const plan = yield* Effect.promise(() => client.planSwitch({ session: "app", to: "elsewhere" }))
+      assert.deepInclude(plan, { sessionId: up.sessionId, from: "local", to: "elsewhere", needsConfirmation: false })
+      assert.deepEqual(plan.work, { dirtyFiles: 1, unpublishedCommits: 0, bytes: 4 })
       const same = yield* Effect.promise(() => client.switchProvider({ session: "app", to: "LOCAL" }))
       assert.deepInclude(same, { noop: true, operationId: null, provider: "local" })
-      const refused = yield* rejection(client.switchProvider({ session: "app", to: "elsewhere" }))
+      const refused = yield* rejection(client.switchProvider({ session: "app", to: "nowhere" }))
       assert.deepInclude(refused, { code: "ERR_INVALID_ARGUMENT" })
       assert.deepEqual(dump(w.ledger), before)
+
+      const moved = yield* Effect.promise(() => client.switchProvider({ session: "app", to: "elsewhere" }))
+      assert.deepInclude(moved, { state: "ready", sessionId: up.sessionId, provider: "elsewhere", orphans: [] })
+      assert.strictEqual(readFileSync(join(moved.worktreePath!, "new.txt"), "utf8"), "new\n")
+      const told = events.filter(({ operationId }) => operationId === moved.operationId)
+      const captured = told.findIndex((event) => event.type === "transfer")
+      assert.isAbove(
+        captured,
+        told.findIndex((event) => event.type === "phase" && event.phase === "capture")
+      )
+      assert.isTrue(told.every((event) => event.type !== "transfer" || event.bytes > 0))
     })
   )
 })

@@ -65,7 +65,8 @@ const lastLine = (log: string): Detached => JSON.parse(readFileSync(log, "utf8")
 
 const gone = (w: World) => eventually("nobody goes on with it", () => operators(w).length === 0)
 
-describe.concurrent("switch --detach", () => {
+// one after the other: who takes over has five seconds for it
+describe("switch --detach", () => {
   it.live("answers once another process has taken over, which is followed until the session is ready", () =>
     Effect.gen(function* () {
       const { answer, detach, held, open, up, w } = yield* begin()
@@ -78,7 +79,7 @@ describe.concurrent("switch --detach", () => {
       const [operator, ...others] = operators(w)
       assert.deepEqual(others, [])
       const { claim } = yield* answer("status", "app")
-      assert.deepInclude(claim, { kind: "switch", operation_id: begun.operation_id, stale: false })
+      assert.deepInclude(claim, { kind: "switch", operation_id: begun.operation_id!, stale: false })
       assert.strictEqual(claim!.holder.pid, operator!.pid)
       const session = execFileSync("ps", ["-o", "sid=", "-p", String(operator!.pid)], { encoding: "utf8" })
       assert.strictEqual(Number(session), operator!.pid, "a session of its own")
@@ -104,42 +105,46 @@ describe.concurrent("switch --detach", () => {
     })
   )
 
-  it.live("keeps what is secret to the two processes: not in arguments, not in the environment, not in the log", () =>
-    Effect.gen(function* () {
-      const { env, held, open, run, w } = yield* begin()
-      const ledger = join(w.directory, "other-place", "ledger.db")
-      mkdirSync(join(w.directory, "other-place"))
-      const globals = ["--ledger", ledger, "--principal", "somebody"]
-      const up = yield* run(["up", w.repository, "-b", "main", "-p", "local", "-n", "app", ...globals, "--json"])
-      assert.isTrue(up.json().ok, up.stdout)
-      const outcome = yield* run(["switch", "app", "--to", "elsewhere", "--detach", ...globals, "--json"])
-      const { log, ok } = outcome.json() as unknown as Detached
-      assert.isTrue(ok, outcome.stdout)
-      yield* held
-      const [operator] = operators(w)
-      const environ = readFileSync(`/proc/${operator!.pid}/environ`, "utf8")
-      const [{ token } = { token: "" }] = query<{ readonly token: string }>(
-        ledger,
-        "SELECT claim_token AS token FROM sessions"
-      )
-      const [kind] = token.split("_")
-      assert.match(token, /^[a-z]+_\w{20,}$/)
-      for (const text of [operator!.argv, environ, outcome.stdout, outcome.stderr]) assert.notInclude(text, `${kind}_`)
-      // a shared ledger's address may hold a password
-      assert.notInclude(operator!.argv, ledger)
-      assert.notInclude(operator!.argv, env.CANARY)
-      assert.strictEqual(statSync(log).mode & 0o777, 0o600)
-      assert.strictEqual(statSync(join(w.state, "operations")).mode & 0o777, 0o700)
-      open()
-      yield* gone(w)
-      const written = readFileSync(log, "utf8")
-      assert.include(written, "hook pre_down | waits")
-      assert.include(written, "switch: capture")
-      assert.isTrue(lastLine(log).ok, written)
-      for (const text of [`${kind}_`, env.CANARY]) assert.notInclude(written, text)
-      const status = yield* run(["status", "app", ...globals, "--json"])
-      assert.deepInclude(status.json(), { state: "ready", provider: "elsewhere", owner: "somebody" })
-    })
+  it.live(
+    "keeps what is secret to the two processes: not in arguments, not in the environment, not in the log",
+    () =>
+      Effect.gen(function* () {
+        const { env, held, open, run, w } = yield* begin()
+        const ledger = join(w.directory, "other-place", "ledger.db")
+        mkdirSync(join(w.directory, "other-place"))
+        const globals = ["--ledger", ledger, "--principal", "somebody"]
+        const up = yield* run(["up", w.repository, "-b", "main", "-p", "local", "-n", "app", ...globals, "--json"])
+        assert.isTrue(up.json().ok, up.stdout)
+        const outcome = yield* run(["switch", "app", "--to", "elsewhere", "--detach", ...globals, "--json"])
+        const { log, ok } = outcome.json() as unknown as Detached
+        assert.isTrue(ok, outcome.stdout)
+        yield* held
+        const [operator] = operators(w)
+        const environ = readFileSync(`/proc/${operator!.pid}/environ`, "utf8")
+        const [{ token } = { token: "" }] = query<{ readonly token: string }>(
+          ledger,
+          "SELECT claim_token AS token FROM sessions"
+        )
+        const [kind] = token.split("_")
+        assert.match(token, /^[a-z]+_\w{20,}$/)
+        for (const text of [operator!.argv, environ, outcome.stdout, outcome.stderr])
+          assert.notInclude(text, `${kind}_`)
+        // a shared ledger's address may hold a password
+        assert.notInclude(operator!.argv, ledger)
+        assert.notInclude(operator!.argv, env.CANARY)
+        assert.strictEqual(statSync(log).mode & 0o777, 0o600)
+        assert.strictEqual(statSync(join(w.state, "operations")).mode & 0o777, 0o700)
+        open()
+        yield* gone(w)
+        const written = readFileSync(log, "utf8")
+        assert.include(written, "hook pre_down | waits")
+        assert.include(written, "switch: capture")
+        assert.isTrue(lastLine(log).ok, written)
+        for (const text of [`${kind}_`, env.CANARY]) assert.notInclude(written, text)
+        const status = yield* run(["status", "app", ...globals, "--json"])
+        assert.deepInclude(status.json(), { state: "ready", provider: "elsewhere", owner: "somebody" })
+      }),
+    120_000
   )
 
   it.live("tells people how to follow it", () =>
@@ -205,11 +210,14 @@ describe.concurrent("switch --detach", () => {
   it.live("rolls back where the other process cannot go on, and says where that has written why", () =>
     Effect.gen(function* () {
       const { answer, env, up, w } = yield* begin()
-      const configuration = readFileSync(join(w.directory, "home/.config/sandbox/config.yaml"), "utf8")
-      // a file that can be read once
+      const bin = join(w.directory, "bin")
+      mkdirSync(bin)
+      const configuration = join(w.directory, "home/.config/sandbox/config.yaml")
+      // what the first process has read is something else when the second one looks
+      const script = `#!/bin/sh\ncase "$*" in *" operate "*) echo "{" > ${configuration};; esac\nexec /bin/sh "$@"\n`
+      writeFileSync(join(bin, "sh"), script, { mode: 0o755 })
       const outcome = yield* w.run(["switch", "app", "--to", "elsewhere", "--detach", "--json"], {
-        env: { ...env, CONFIGURATION: configuration },
-        through: (command) => ["bash", "-c", '"$@" --config <(printf %s "$CONFIGURATION")', "bash", ...command]
+        env: { ...env, PATH: `${bin}:${w.env["PATH"]}` }
       })
       const failed = assertFailure(outcome, "ERR_TIMEOUT") as unknown as Detached
       assert.strictEqual(outcome.code, 2)
@@ -217,6 +225,8 @@ describe.concurrent("switch --detach", () => {
       yield* gone(w)
       const why = lastLine(failed.details.log!) as unknown as Answer
       assertErrorObject(why)
+      assert.strictEqual(why.error_code, "ERR_CONFIG_INVALID")
+      writeFileSync(configuration, "{}")
       assert.deepInclude(yield* answer("status", "app"), { state: "ready", provider: "local", claim: null })
       assert.strictEqual(readFileSync(join(up.worktree_path, "new.txt"), "utf8"), "new\n")
     })
@@ -259,28 +269,34 @@ describe.concurrent("switch --detach", () => {
     )
   }
 
-  it.live("the process that goes on has nothing to do with a terminal that closes", () =>
-    Effect.gen(function* () {
-      const { answer, detach, held, open, w } = yield* begin()
-      yield* detach
-      yield* held
-      process.kill(operators(w)[0]!.pid, "SIGHUP")
-      yield* Effect.sleep("500 millis")
-      open()
-      yield* gone(w)
-      assert.deepInclude(yield* answer("status", "app"), { state: "ready", provider: "elsewhere" })
-    })
+  it.live(
+    "the process that goes on has nothing to do with a terminal that closes",
+    () =>
+      Effect.gen(function* () {
+        const { answer, detach, held, open, w } = yield* begin()
+        yield* detach
+        yield* held
+        process.kill(operators(w)[0]!.pid, "SIGHUP")
+        yield* Effect.sleep("500 millis")
+        open()
+        yield* gone(w)
+        assert.deepInclude(yield* answer("status", "app"), { state: "ready", provider: "elsewhere" })
+      }),
+    120_000
   )
 
-  it.live("--timeout holds for the process that goes on", () =>
-    Effect.gen(function* () {
-      const { answer, w } = yield* begin()
-      const begun = yield* answer("switch", "app", "--to", "elsewhere", "--detach", "--timeout", "12s")
-      assert.isTrue(begun.ok, JSON.stringify(begun))
-      yield* gone(w)
-      assert.strictEqual(lastLine(begun.log).error_code, "ERR_TIMEOUT")
-      assert.deepInclude(yield* answer("status", "app"), { state: "ready", provider: "local", claim: null })
-    })
+  it.live(
+    "--timeout holds for the process that goes on",
+    () =>
+      Effect.gen(function* () {
+        const { answer, w } = yield* begin()
+        const begun = yield* answer("switch", "app", "--to", "elsewhere", "--detach", "--timeout", "10s")
+        assert.isTrue(begun.ok, JSON.stringify(begun))
+        yield* gone(w)
+        assert.strictEqual(lastLine(begun.log).error_code, "ERR_TIMEOUT")
+        assert.deepInclude(yield* answer("status", "app"), { state: "ready", provider: "local", claim: null })
+      }),
+    120_000
   )
 })
 
@@ -289,7 +305,13 @@ describe.concurrent("operate, by hand", () => {
     Effect.gen(function* () {
       const { up, w } = yield* begin()
       const before = dump(w.ledger)
-      const claim = { sessionId: up.session_id, operationId: up.operation_id, token: "clm_secret", to: "elsewhere" }
+      const claim = {
+        sessionId: up.session_id,
+        operationId: up.operation_id,
+        token: "clm_secret",
+        inherited: false,
+        to: "elsewhere"
+      }
       for (const stdin of [undefined, "", "clm_secret", JSON.stringify({ ...claim, token: 7 })]) {
         const outcome = yield* w.run(["operate", up.operation_id!, "--json"], { stdin })
         assertFailure(outcome, "ERR_INVALID_ARGUMENT")

@@ -1,10 +1,14 @@
 /** stdout carries the result and nothing else; all the rest goes to stderr. */
 import { SandboxError } from "@org/sandbox-core"
-import { Data, Effect } from "effect"
+import { Cause, Data, Effect } from "effect"
 import { toWire } from "./Wire.ts"
 
 /** Ends the process with a code of its own after everything was printed. */
 export class Quit extends Data.TaggedError("Quit")<{ readonly code: number }> {}
+
+/** An interruption of a verb that only looks has undone nothing, and need not be told. */
+export const stopped = <E>(cause: Cause.Cause<E>): Effect.Effect<never, E | Quit> =>
+  Cause.hasInterruptsOnly(cause) ? Effect.fail(new Quit({ code: 130 })) : Effect.failCause(cause)
 
 const closed = (cause: Error) =>
   SandboxError.make("ERR_OUTPUT_CLOSED", {

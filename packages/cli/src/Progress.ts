@@ -2,14 +2,21 @@
 import { Progress } from "@org/sandbox-core"
 import { Clock, Effect, Layer, Ref, type Scope } from "effect"
 import { note, write } from "./Output.ts"
+import { size } from "./Render.ts"
 
 interface Running {
   readonly verb: string
   readonly phase: string
   readonly since: number
+  /** Read or written so far, where that is told. */
+  readonly bytes?: number
 }
 
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+/** `12.3 MB, 4.2 s` */
+const measured = ({ bytes, since }: Running, now: number): string => {
+  const took = `${((now - since) / 1000).toFixed(1)} s`
+  return bytes === undefined ? took : `${size(bytes)}, ${took}`
+}
 
 const noteworthy = 5000
 
@@ -40,6 +47,9 @@ export const layer = (options: {
             yield* Ref.set(begunLine, lines.pop() ?? "")
             return yield* Effect.forEach(lines, (line) => quote(event.source, line), { discard: true })
           }
+          if (event.type === "transfer") {
+            return yield* Ref.update(running, (current) => current && { ...current, bytes: event.bytes })
+          }
           const rest = yield* Ref.getAndSet(begunLine, "")
           if (rest !== "") yield* quote("", rest)
           const now = yield* Clock.currentTimeMillis
@@ -53,7 +63,7 @@ export const layer = (options: {
           const failed = status === "failed"
           // a log wants to know what is going on and what took long, not that everything went as it should
           if (!options.terminal && !failed && elapsed < noteworthy) return
-          const took = begun === undefined ? "" : ` (${seconds(elapsed)})`
+          const took = begun === undefined ? "" : ` (${measured(begun, now)})`
           yield* note(`${clear}${failed ? "failed: " : ""}${verb}: ${phase}${took}`)
         })
     })
@@ -68,6 +78,6 @@ const tick = (
     yield* Effect.sleep("1 second")
     const current = yield* Ref.get(running)
     if (current === undefined) return
-    const elapsed = (yield* Clock.currentTimeMillis) - current.since
-    yield* draw(dim(`  ${current.verb}: ${current.phase} … ${seconds(elapsed)}`))
+    const far = measured(current, yield* Clock.currentTimeMillis)
+    yield* draw(dim(`  ${current.verb}: ${current.phase} … ${far}`))
   }).pipe(Effect.forever)

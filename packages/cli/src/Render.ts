@@ -37,6 +37,20 @@ export const state = (session: Pick<SessionView, "state" | "claim">): string => 
   return claim.stale ? `${session.state} (stale)` : `${session.state} (pending ${claim.kind}, ${claim.ageS} s)`
 }
 
+export const next = ({ command, reason }: Results.Recovery): string => `next: ${command}  (${reason})`
+
+/** `app  switching (switch: capture, 12 s)`, for whoever follows. */
+export const moving = ({
+  claim,
+  health,
+  name,
+  state
+}: Pick<SessionView, "claim" | "health" | "name" | "state">): string => {
+  if (claim !== null)
+    return `${name}  ${state} (${claim.kind}: ${claim.phase}, ${claim.stale ? "stale" : `${claim.ageS} s`})`
+  return `${name}  ${state}${health === null || health.status === "healthy" ? "" : ` (${health.status})`}`
+}
+
 const branch = (session: Pick<SessionView, "branch" | "workBranch">): string =>
   session.workBranch !== null && session.workBranch !== session.branch
     ? `${session.branch} (worked on as ${session.workBranch})`
@@ -108,6 +122,7 @@ export const session = (view: Results.StatusResult): string =>
     facts([
       ["id", view.sessionId],
       ["owner", view.owner],
+      ["parent", view.parent],
       ["provider", view.provider],
       ["repository", view.repository],
       ["branch", branch(view)],
@@ -128,7 +143,7 @@ export const session = (view: Results.StatusResult): string =>
       ["last error", view.lastError === null ? null : `${view.lastError.errorCode}: ${view.lastError.cause}`]
     ]),
     ...(view.services.length === 0 ? [] : [services(view.services)]),
-    ...(view.recovery === null ? [] : [`next: ${view.recovery.command}  (${view.recovery.reason})`])
+    ...(view.recovery === null ? [] : [next(view.recovery)])
   ].join("\n")
 
 export const up = (result: Results.UpResult | Results.ResumeResult): string =>

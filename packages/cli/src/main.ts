@@ -92,8 +92,12 @@ const farewell: Readonly<Record<string, string>> = {
   shell: "ending the shell"
 }
 
+/** Whether this process goes on with what another has begun, and so has nothing to do with the terminal of that one. */
+const isDetached = argv[0] === "operate"
+
 for (const signal of Object.keys(signals) as ReadonlyArray<keyof typeof signals>) {
   process.on(signal, () => {
+    if (isDetached && signal === "SIGHUP") return
     if (received !== undefined) {
       // the second one does not wait for the rollback
       process.stderr.write("left at once; `sandbox list` names the command that recovers what was under way\n")

@@ -77,12 +77,15 @@ const services = (globals: Globals, loaded?: Loaded) =>
   )
 
 /** Runs a program in its services and under the caller's time limit. It is what a signal interrupts. */
-export const perform = <A, E>(program: Effect.Effect<A, E, Services>) =>
-  Effect.gen(function* () {
-    const globals = yield* root
-    if (!(yield* isConfigured(globals))) return yield* unconfigured(program)
-    return yield* performConfigured({ load: {}, before: () => Effect.void, program: () => program })
-  })
+export const perform = <A, E>(program: Effect.Effect<A, E, Services>) => performWith(() => program)
+
+/** The same of a program that the configuration of the current directory has a say in, where there is one. */
+export const performWith = Effect.fnUntraced(function* <A, E>(
+  program: (loaded: Loaded | undefined) => Effect.Effect<A, E, Services>
+) {
+  if (!(yield* isConfigured(yield* root))) return yield* unconfigured(program(undefined))
+  return yield* performConfigured({ load: {}, before: Effect.succeed, program })
+})
 
 /** Runs a program that no configuration has a say in. */
 export const unconfigured = Effect.fnUntraced(function* <A, E>(program: Effect.Effect<A, E, Services>) {

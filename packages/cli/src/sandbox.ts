@@ -17,6 +17,7 @@ import { init } from "./commands/init.ts"
 import { list } from "./commands/list.ts"
 import { logs } from "./commands/logs.ts"
 import { open } from "./commands/open.ts"
+import { operate } from "./commands/operate.ts"
 import { ownerOf } from "./commands/owner-of.ts"
 import { ports } from "./commands/ports.ts"
 import { provider } from "./commands/provider.ts"
@@ -25,6 +26,7 @@ import { restore } from "./commands/restore.ts"
 import { resume } from "./commands/resume.ts"
 import { shell } from "./commands/shell.ts"
 import { status } from "./commands/status.ts"
+import { switchProvider } from "./commands/switch.ts"
 import { trust } from "./commands/trust.ts"
 import { up } from "./commands/up.ts"
 import { validate } from "./commands/validate.ts"
@@ -33,7 +35,7 @@ import { root } from "./root.ts"
 
 export const sandbox = root.pipe(
   Command.withSubcommands([
-    { group: "Life of a session", commands: [up, down, resume, complete, extend, destroy] },
+    { group: "Life of a session", commands: [up, down, resume, switchProvider, complete, extend, destroy, operate] },
     { group: "Keeping work", commands: [checkpoint, restore, exportWork] },
     {
       group: "Looking and working inside",

@@ -21,6 +21,7 @@ describe("the completion script", () => {
         "up",
         "down",
         "resume",
+        "switch",
         "destroy",
         "list",
         "status",

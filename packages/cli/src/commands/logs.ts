@@ -1,9 +1,9 @@
 import { logs as program, type SandboxError, View } from "@org/sandbox-core"
-import { Cause, Duration, Effect, Option, Stream } from "effect"
+import { Duration, Effect, Option, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as args from "../arguments.ts"
 import { DurationText } from "../Duration.ts"
-import { note, Quit, write } from "../Output.ts"
+import { note, stopped, write } from "../Output.ts"
 import { perform, root } from "../root.ts"
 
 type Logs = Effect.Success<ReturnType<typeof program>>
@@ -65,10 +65,6 @@ export const logs = Command.make(
     { command: "sandbox logs app-main --service web --since 5m", description: "One of them, byte for byte" }
   ])
 )
-
-/** Whoever stops reading has undone nothing, and need not be told. */
-const stopped = <E>(cause: Cause.Cause<E>): Effect.Effect<never, E | Quit> =>
-  Cause.hasInterruptsOnly(cause) ? Effect.fail(new Quit({ code: 130 })) : Effect.failCause(cause)
 
 type Shown = Effect.Effect<void, SandboxError.SandboxError>
 

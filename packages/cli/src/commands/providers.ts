@@ -17,6 +17,8 @@ interface ProviderRow {
   readonly hostPorts: boolean
   /** Whether a halt destroys the box. */
   readonly haltIsTerminal: boolean
+  /** Whether its boxes are somebody else's, adopted and let go of. */
+  readonly external: boolean
   /** Where a box would be made; null where that cannot be told. */
   readonly scope: string | null
   readonly preflight: "ok" | "failed"
@@ -32,14 +34,15 @@ const rowOf = Effect.fnUntraced(function* (name: string) {
     capabilities: [],
     hostPorts: false,
     haltIsTerminal: false,
+    external: false,
     scope: null,
     preflight: "failed",
     error: null
   }
   return yield* get(name).pipe(
     Effect.flatMap((backend) => {
-      const { capabilities, haltIsTerminal, hostPorts, isolation } = backend
-      const row: ProviderRow = { ...absent, capabilities, haltIsTerminal, hostPorts, isolation }
+      const { capabilities, external, haltIsTerminal, hostPorts, isolation } = backend
+      const row: ProviderRow = { ...absent, capabilities, external, haltIsTerminal, hostPorts, isolation }
       return Effect.match(backend.preflight(new Spec({})), {
         onFailure: (error): ProviderRow => ({ ...row, error: Output.errorObject(error) }),
         onSuccess: (scope): ProviderRow => ({ ...row, scope, preflight: "ok" })

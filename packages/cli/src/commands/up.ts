@@ -57,6 +57,11 @@ export const up = Command.make(
       "Start with the work of a checkpoint, its id or the start of it; the repository is then its own",
       "checkpoint"
     ),
+    parent: text(
+      "parent",
+      "The session on whose behalf this one is started, as an agent's for its sub-agent",
+      "session"
+    ),
     ttl: Flag.String("ttl").pipe(
       Flag.withDescription("Let `gc` halt the session after this long: 8h, 2d; for ever, when absent"),
       Flag.withMetavar("duration"),

@@ -11,6 +11,7 @@ import type { Loaded } from "./Loaded.ts"
 export interface UpFlags {
   readonly name: Option.Option<string>
   readonly fromCheckpoint: Option.Option<string>
+  readonly parent: Option.Option<string>
   readonly ttl: Option.Option<Duration.Duration>
   readonly profile: Option.Option<string>
   readonly image: Option.Option<string>
@@ -55,9 +56,11 @@ export const prepare = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFla
   for (const warning of warnings) yield* Output.note(`warning: ${warning}`)
   if (made !== undefined || claimed === undefined) return { options, warnings, accepting: undefined }
   if (!flags.trustConfig) yield* Trust.check(effective, { claimed, builtin, provider })
+  // what runs in a box that isolates has not been accepted for one that does not
+  const accepted = flags.trustConfig || (yield* Trust.mayRunHere(effective, { builtin, claimed }))
   // a record that cannot be used is refused before anything is made
   const accepting = flags.trustConfig && !(yield* Trust.isAccepted(claimed)) ? claimed : undefined
-  return { options, warnings, accepting }
+  return { options: { ...options, setup: { ...options.setup, accepted } }, warnings, accepting }
 })
 
 /** Runs a program that accepts the project's file once it has made a session: a refusal changes nothing. */
@@ -111,6 +114,7 @@ const upOptions = Effect.fnUntraced(function* (loaded: Loaded, flags: UpFlags, m
     },
     name: Option.getOrUndefined(flags.name),
     fromCheckpoint: Option.getOrUndefined(flags.fromCheckpoint),
+    parent: Option.getOrUndefined(flags.parent),
     ttl: Option.getOrUndefined(Option.map(flags.ttl, Duration.toMillis)),
     spec: Object.keys(spec).length === 0 ? undefined : spec,
     setup: withDigest(
