@@ -153,8 +153,6 @@ const kind = (node: Node): string => {
 
 const variables = new Map(Configuration.scalars.map(({ path }) => [path.join("."), variableOf(path)]))
 
-const idle = new Set(Configuration.withoutEffect.map((path) => path.join(".")))
-
 /** A row for every key, and one for every key in it. */
 const keyRows = (node: Node, path: string): ReadonlyArray<ReadonlyArray<string>> => {
   const inside = [node, ...(node.anyOf ?? [])]
@@ -175,7 +173,7 @@ const keyRows = (node: Node, path: string): ReadonlyArray<ReadonlyArray<string>>
             `\`${key}\``,
             section ? "section" : kind(value),
             section ? "" : fallback,
-            prose(idle.has(key) ? `${value.description}; has no effect in this version` : (value.description ?? "")),
+            prose(value.description ?? ""),
             variable === undefined ? "" : `\`${variable}\``
           ],
           ...keyRows(value, key)

@@ -9,7 +9,7 @@ import { type Configuration, File } from "./Configuration/File.ts"
 import { formatPath, type Path, unknownKeys } from "./Configuration/keys.ts"
 import { type Layer, leaves, merge, type Origin, originIn, originOf } from "./Configuration/layers.ts"
 import { checkPaths } from "./Configuration/paths.ts"
-import { check, type Surroundings, withoutEffect } from "./Configuration/rules.ts"
+import { check, type Surroundings } from "./Configuration/rules.ts"
 import * as Repository from "./Repository.ts"
 import * as SandboxError from "./SandboxError.ts"
 
@@ -18,7 +18,7 @@ export { formatPath, nearest, type Path, type ScalarKey, type Shape, scalars, sh
 export { type Layer, type LayerName, layerNames, leaves, type Origin, type Position } from "./Configuration/layers.ts"
 export { secretSource, settings, setup, spec } from "./Configuration/meaning.ts"
 export { type Declared, declared, nominal } from "./Configuration/ports.ts"
-export { isolationOf, type Surroundings, withoutEffect } from "./Configuration/rules.ts"
+export { isolationOf, type Surroundings } from "./Configuration/rules.ts"
 export { Memory, parseBytes } from "./Configuration/scalars.ts"
 
 /** Something wrong or noteworthy, and where it was written. */
@@ -84,7 +84,6 @@ export const load = Effect.fnUntraced(function* (
       .map(placed)
   ]
   if (problems.length > 0) return yield* invalid(problems)
-  const idle = withoutEffect.filter((path) => isWritten(merged.layerOf(path)))
   return {
     configuration,
     layers,
@@ -97,8 +96,7 @@ export const load = Effect.fnUntraced(function* (
           message: close === undefined ? "is unknown, and has no effect" : `is unknown; did you mean ${close}?`
         }))
       ),
-      ...rules.warnings.map(placed),
-      ...idle.map((path) => placed({ path, message: "has no effect in this version" }))
+      ...rules.warnings.map(placed)
     ]
   }
 })

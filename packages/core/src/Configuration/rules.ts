@@ -22,9 +22,6 @@ export interface Findings {
   readonly warnings: ReadonlyArray<Flaw>
 }
 
-/** Keys that this version reads and does nothing with. */
-export const withoutEffect: ReadonlyArray<Path> = []
-
 export const check = (configuration: Configuration, surroundings: Surroundings): Findings => {
   const found = [
     general(configuration, surroundings),

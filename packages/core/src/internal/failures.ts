@@ -34,7 +34,8 @@ export const changedAnyway = (error: SandboxError.SandboxError): SandboxError.Sa
 const failures = {
   ERR_NOT_READY: "ERR_EXEC_FAILED",
   ERR_PROVIDER_UNAVAILABLE: "ERR_SANDBOX_PROVISION_FAILED",
-  ERR_PREFLIGHT_REFUSED: "ERR_SANDBOX_PROVISION_FAILED"
+  ERR_PREFLIGHT_REFUSED: "ERR_SANDBOX_PROVISION_FAILED",
+  ERR_DATA_LOSS_UNCONFIRMED: "ERR_CHECKPOINT_FAILED"
 } as const
 
 /** The stand-down of an operation whose session somebody else has now. */

@@ -69,7 +69,7 @@ export const refuseUnaccepted = Effect.fnUntraced(function* (session: Session, t
   if (runs.length === 0) return
   return yield* SandboxError.make("ERR_CONFIG_UNTRUSTED", {
     message: `what ${name} runs came with its repository, and was not accepted for this host, where provider ${to.name} would run it: ${runs.join(", ")}`,
-    nextStep: `read the sandbox.yaml of ${session.repository}; then go on with \`sandbox switch ${id} --to ${to.name} --trust-config\``,
+    nextStep: `read the sandbox.yaml of ${session.repository} as it was when the session was made; then go on with \`sandbox switch ${id} --to ${to.name} --trust-config\``,
     sessionId: id,
     state,
     details: { provider: to.name, runs }
