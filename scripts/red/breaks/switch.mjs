@@ -169,7 +169,7 @@ export const breaks = [
     file: moving("back"),
     edits: [['  if (seen._tag === "stopped") yield* held.phase("start", old.start(ref))\n', ""]],
     tests: table,
-    only: "I-35 I-47 interrupted after the write (restore)"
+    only: "I-35 I-47 interrupted after the write .restore."
   },
   {
     invariant: "35",
@@ -390,7 +390,7 @@ export const breaks = [
     file: moving("move"),
     edits: [[" || box.isLeft(row, failure.undone)", ""]],
     tests: gates,
-    only: "I-52 a target that disappears under way is never said to be switching (restore)"
+    only: "I-52 a target that disappears under way is never said to be switching .restore."
   },
   {
     invariant: "53",
@@ -483,7 +483,7 @@ export const breaks = [
     file: `${core}/SqlLedger/commit.ts`,
     edits: [noFence],
     tests: rollback,
-    only: "I-58 a session that is destroyed by force meanwhile gets no new box (in a.stop)"
+    only: "I-58 a session that is destroyed by force meanwhile gets no new box .in a.stop."
   },
   {
     invariant: "58",

@@ -16,7 +16,9 @@ export const breaks = [
     invariant: "37",
     why: "an interrupted switch whose box is halted says that the session is ready",
     file: within("back"),
-    edits: [['  if (seen._tag === "running") return asBefore', '  if (seen._tag !== "gone") return asBefore']],
+    edits: [
+      ['  if (seen._tag === "running")\n    return isServed', '  if (seen._tag !== "gone")\n    return isServed']
+    ],
     tests,
     only
   },

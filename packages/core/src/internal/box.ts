@@ -109,6 +109,8 @@ export const make = Effect.fnUntraced(function* <R, R2, R3>(
   const before = yield* held.row
   const inherited = before.state === "provisioning" ? yield* openIntent(before) : undefined
   const intent = inherited === undefined ? yield* newIntent(before, yield* options.scope) : yield* prolonged(inherited)
+  // registered before the call: an interrupted create, also one of a dead attempt, may have made a box that only its key finds
+  yield* destroyOnRollback(held, backend, { scope: intent.scope, key: intent.key, ref: null })
   if (inherited === undefined) {
     const set = yield* options.set
     const move = before.state === "provisioning" ? undefined : yield* held.move("provisioning")
@@ -122,8 +124,6 @@ export const make = Effect.fnUntraced(function* <R, R2, R3>(
     yield* held.commit({ phase: "intent", intents: [intent] })
   }
   const row = yield* held.row
-  // registered before the call: an interrupted create may have made a box that only its key finds
-  yield* destroyOnRollback(held, backend, { scope: intent.scope, key: intent.key, ref: null })
   const request: ProvisionIntent = {
     key: intent.key,
     scope: intent.scope,

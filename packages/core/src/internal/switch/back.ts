@@ -87,6 +87,13 @@ export const stays = Effect.fnUntraced(function* (held: Held, { error, undone }:
   return settled
 })
 
+/** Removes what the new side has of the session by its own record, and answers whether all of it is proven gone. */
+export const isEmptied = Effect.fnUntraced(function* (held: Held, backend: Backend) {
+  const targets = (yield* box.targets(yield* held.row)).filter(({ provider }) => provider === backend.name)
+  const ended = yield* Effect.exit(Effect.forEach(targets, backend.destroy, { discard: true }))
+  return Exit.isSuccess(ended)
+})
+
 /** Where a session is after it was taken back. */
 export interface Back {
   readonly settlement: Settlement

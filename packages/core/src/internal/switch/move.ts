@@ -102,10 +102,13 @@ export const make = Effect.fnUntraced(function* (course: Course) {
       const lastError = isUntouched && seen?.begun === false ? undefined : recorded(failure.error)
       return yield* back.unmoved(held, old, { progress: seen, lastError })
     }
+    // what a dead attempt has asked for may be there, whether this one came to it or not
+    const isAsked = failure.undone.some(({ name }) => name === box.destroyUndo)
+    const isUnseen = held.inherited && !isAsked
     // a box that was left once and is used again is not removed
-    if (onFailure === "hold" || isAdopted(row, held.prior!) || box.isLeft(row, failure.undone)) {
-      return yield* back.stays(held, failure)
-    }
+    if (onFailure === "hold" || isAdopted(row, held.prior!)) return yield* back.stays(held, failure)
+    const isLeft = isUnseen ? !(yield* back.isEmptied(held, course.to)) : box.isLeft(row, failure.undone)
+    if (isLeft) return yield* back.stays(held, failure)
     const finished = yield* box.finished(held, failure.error)
     return (yield* back.goBack(held, { finished, lastError: recorded(failure.error), old, secrets })).settlement
   })
