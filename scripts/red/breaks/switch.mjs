@@ -388,7 +388,7 @@ export const breaks = [
     invariant: "52",
     why: "a session goes back although there may be a box of it on the new side",
     file: moving("move"),
-    edits: [[" || box.isLeft(row, failure.undone)", ""]],
+    edits: [["    if (isLeft) return yield* back.stays(held, failure)\n", ""]],
     tests: gates,
     only: "I-52 a target that disappears under way is never said to be switching .restore."
   },
