@@ -27,7 +27,7 @@ import { type Backend, Provisioners } from "../Provisioners.ts"
 import * as Repository from "../Repository.ts"
 import type { ResumeResult } from "../Results.ts"
 import * as SandboxError from "../SandboxError.ts"
-import type { InstanceRef, Session, SessionPatch } from "../Session.ts"
+import { type InstanceRef, Intent, type Session, type SessionPatch } from "../Session.ts"
 import * as Time from "../Time.ts"
 import * as View from "../View.ts"
 import { settleFailedUp } from "./up.ts"
@@ -151,8 +151,9 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, giv
   else if (plan.giveUp || wanted !== undefined) yield* held.commit(begun)
   if (entered.reservedName === null) yield* reserveAgain(held)
   yield* slotAgain(held, backend)
+  const { instance } = yield* held.row
+  if (instance !== null && !(yield* box.wake(held, backend, instance))) yield* letGo(held)
   const row = yield* held.row
-  if (row.instance !== null && !(yield* box.wake(held, backend, row.instance))) return yield* gone(row)
   const { missing } = plan
   const from = missing === undefined || (yield* revival.isOutrun(row, backend, missing)) ? null : missing.id
   const ref =
@@ -180,6 +181,19 @@ const use = Effect.fnUntraced(function* (held: Claim.Held, backend: Backend, giv
     set: { ...finished.set, stoppedAt: null, completedAt: null }
   })
   return { result: answer, change }
+})
+
+/** Of a box that is gone: what is to be restored was never in it alone, and anything else is not replaced silently. */
+const letGo = Effect.fnUntraced(function* (held: Claim.Held) {
+  const row = yield* held.row
+  if (row.restoreFrom === null || row.state !== "provisioning") return yield* gone(row)
+  const { intents } = yield* (yield* Ledger).history(row.id)
+  yield* held.commit({
+    set: { instance: null, workspacePath: null },
+    intents: intents
+      .filter(({ key, status }) => key === row.instance?.key && status === "bound")
+      .map((intent) => new Intent({ ...intent, status: "closed" }))
+  })
 })
 
 /** From `ready` or `completed` into repair, or to `failed` when there is nothing left to repair. */

@@ -1,5 +1,5 @@
 /** Finding out whether a switch is possible, and carrying it through: for whoever asks for one, and for whoever finds one dead. */
-import { Effect, Exit, Ref } from "effect"
+import { Effect, Exit, Ref, Result } from "effect"
 import * as Claim from "../../Claim.ts"
 import { Ids } from "../../Ids.ts"
 import { Ledger, type OperationRequest } from "../../Ledger.ts"
@@ -13,7 +13,7 @@ import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
 import * as bringUp from "../bringUp.ts"
 import * as compose from "../compose/end.ts"
-import { refuseDuringExport } from "../failures.ts"
+import { recorded, refuseDuringExport } from "../failures.ts"
 import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
 import { refuseElsewhere } from "../reach.ts"
@@ -175,7 +175,17 @@ export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior)
         }
         return ready.done(result, change)
       }),
-      settle: (held, failure) => back.notBegun(held, old, failure)
+      settle: Effect.fnUntraced(function* (held: Claim.Held, failure: Claim.Failure) {
+        const row = yield* held.row
+        const backend = yield* (yield* Provisioners).get(row.provider)
+        const isOver = isWritten(row, prior) && (yield* back.isEmptied(held, backend))
+        if (!isOver || Result.isFailure(resolved)) return yield* back.notBegun(held, old, failure)
+        // nothing of the new side is left: what was asked for is all but done
+        const now = yield* Time.millis
+        const finished = (yield* box.targets(row)).flatMap(({ intent }) => box.over(intent, now))
+        const about = { finished, lastError: recorded(failure.error), old, secrets: resolved.success }
+        return (yield* back.goBack(held, about)).settlement
+      })
     }
   )
   const row = yield* (yield* Ledger).session(session.id)
