@@ -115,7 +115,13 @@ describeDocker("a session moves between every two providers", () => {
             // where work cannot be made in the box, it is made on this host first, and travels there
             const origin = from === "memory" ? "local" : from
             const up = yield* Effect.promise(() =>
-              client.up({ repository: w.repository, branch: `${from}-${to}`, base: "main", name: "app", provider: origin })
+              client.up({
+                repository: w.repository,
+                branch: `${from}-${to}`,
+                base: "main",
+                name: "app",
+                provider: origin
+              })
             )
             if (up.worktreePath !== null) work(up.worktreePath)
             else {

@@ -6,6 +6,7 @@ import { type Disturbance, disturbances, type OwnEngine } from "../support/ownEn
 import { boxesOf } from "./boxes.ts"
 import {
   accounted,
+  alive,
   Broken,
   collected,
   demand,
@@ -15,11 +16,12 @@ import {
   type Row,
   recover,
   repair,
-  rows,
-  type Work
+  rows
 } from "./checks.ts"
-import type { Fault } from "./instrument/points.ts"
-import type { Scenario } from "./scenarios.ts"
+import type { Work } from "./held.ts"
+import type { Control, Fault } from "./instrument/points.ts"
+import { leftBySwitch, single, sound, unchanged } from "./left.ts"
+import type { Scenario } from "./prepare.ts"
 import { answerOf, type Ended, told, until, World } from "./world.ts"
 
 export interface Cell {
@@ -33,6 +35,14 @@ export interface Cell {
 
 export const idOf = ({ at, fault, scenario }: Cell): string => `${scenario.name}#${at}:${fault}`
 
+/** Where the boxes of a bench are. */
+export interface Place {
+  readonly provider: string
+  /** Where sessions are switched to. */
+  readonly to?: string | undefined
+  readonly engine?: OwnEngine | undefined
+}
+
 /** A place where cells are run one after the other. */
 export class Bench {
   readonly world: World
@@ -42,8 +52,8 @@ export class Bench {
   private readonly engine: OwnEngine | undefined
 
   /** With an engine of its own, that is what is disturbed; otherwise it is the command. */
-  constructor(directory: string, main: string, provider: string, engine?: OwnEngine) {
-    this.world = new World(join(directory, "world"), main, boxesOf(provider, engine))
+  constructor(directory: string, main: string, { engine, provider, to }: Place) {
+    this.world = new World(join(directory, "world"), main, boxesOf(provider, { engine, to }))
     this.copies = join(directory, "copies")
     this.engine = engine
   }
@@ -74,13 +84,18 @@ export class Bench {
   /** Runs the command undisturbed, and answers the cells that it has. */
   async discover(scenario: Scenario): Promise<ReadonlyArray<Cell>> {
     await this.prepare(scenario)
-    rmSync(this.record, { force: true })
-    const ended = await this.world.run([...scenario.command(this.world), "--json"], { record: this.record })
-    if (ended.code !== 0) throw new Error(`${scenario.name}, undisturbed: ${told(ended)}`)
+    const ended = await this.world.run([...scenario.command(this.world), "--json"], this.control(scenario))
+    if (ended.code !== (scenario.ends ?? 0)) throw new Error(`${scenario.name}, undisturbed: ${told(ended)}`)
     const faultsOf = this.engine === undefined ? ofTheCommand : ofTheEngine
     return this.passed().flatMap((point, index) =>
       faultsOf(point).map((fault) => ({ scenario, at: index + 1, fault, point }))
     )
+  }
+
+  /** What the command of a scenario is told, with a new record of its points. */
+  private control({ refused }: Scenario, cell?: Pick<Cell, "at" | "fault">): Control {
+    rmSync(this.record, { force: true })
+    return { record: this.record, refused: refused?.(this.world), ...cell }
   }
 
   private passed(): ReadonlyArray<string> {
@@ -91,29 +106,32 @@ export class Bench {
   async run(cell: Cell): Promise<boolean> {
     const { scenario } = cell
     const works = await this.prepare(scenario)
-    rmSync(this.record, { force: true })
     const w = this.world
     const argv = [...scenario.command(w), "--json"]
     const before = rows(w)
+    const stash = stashOf(w)
     let ended: Ended | undefined
     try {
       ended = await this.strike(cell, argv)
       if (this.passed().length < cell.at) return false
-      this.judge(cell.fault, ended, before)
+      this.judge(cell, ended, before)
+      // by the end of these somebody else has gone on already, or the engine has to be well again first
+      const isFresh = !sleeps(cell.fault) && !isDisturbance(cell.fault)
+      if (isFresh) sound(w)
+      if (isFresh && scenario.isTold === true) this.tell(cell, ended, before[0]!)
       // who is told that all is undone need not do anything about it
       if (ended.code === 130 && before.every((row) => row.claim_token === null)) await accounted(w)
       await recover(w)
-      if (isDisturbance(cell.fault)) await repair(w)
-      await accounted(w)
-      historical(w)
-      await intact(w, works)
+      // what was asked of a box before somebody else had it may have happened to it since
+      if (isDisturbance(cell.fault) || cell.fault === "late") await repair(w)
+      await this.settled(works, before)
       await collect(w)
       await recover(w)
       await accounted(w)
       collected(w)
       if (await this.again(scenario.command(w), before.length)) scenario.done?.(w)
-      historical(w)
-      await intact(w, works)
+      await this.settled(works, before)
+      demand(stashOf(w) === stash, "lost", () => `the user's stash was ${stash}, and is ${stashOf(w)}`)
       demand(locks(w).length === 0, "leaked", () => `still locked: ${locks(w)}`)
     } catch (error) {
       if (!(error instanceof Broken)) throw error
@@ -125,9 +143,29 @@ export class Bench {
     return true
   }
 
-  private async strike({ at, fault }: Cell, argv: ReadonlyArray<string>): Promise<Ended> {
-    const running = this.world.start(argv, { record: this.record, at, fault })
-    if (fault !== "SIGSTOP" && !isDisturbance(fault)) return running.ended
+  /** Nothing is under way: everything is accounted for, and nothing is lost. */
+  private async settled(works: ReadonlyArray<Work>, before: ReadonlyArray<Row>): Promise<void> {
+    const w = this.world
+    await accounted(w)
+    single(w)
+    await alive(w)
+    historical(w)
+    unchanged(before, rows(w))
+    await intact(w, works)
+  }
+
+  /** Whether a switch left what it may leave where it ended; of other faults than these it may go other ways. */
+  private tell({ at, fault }: Cell, ended: Ended, before: Row): void {
+    const isInterrupted = fault === "SIGINT" && (ended.code === 130 || ended.code === 0)
+    if (fault !== "SIGKILL" && !isInterrupted) return
+    const { away, provider } = this.world.boxes
+    const to = before.provider === away ? provider : away
+    leftBySwitch(this.world, ended, { before, passed: this.passed().slice(0, at), to })
+  }
+
+  private async strike({ at, fault, scenario }: Cell, argv: ReadonlyArray<string>): Promise<Ended> {
+    const running = this.world.start(argv, this.control(scenario, { at, fault }))
+    if (!sleeps(fault) && !isDisturbance(fault)) return running.ended
     const pid = running.process.pid!
     const halted = () => running.process.exitCode !== null || stateOf(pid).startsWith("T")
     await until(halted, 30_000)
@@ -158,14 +196,15 @@ export class Bench {
   }
 
   /** Whether a command may end like this after such a fault. */
-  private judge(fault: Fault, ended: Ended, before: ReadonlyArray<Row>): void {
+  private judge({ fault, scenario }: Cell, ended: Ended, before: ReadonlyArray<Row>): void {
     demand(!ended.hung, "stuck", () => "it hung")
-    if (fault === "SIGKILL") {
+    if (fault === "SIGKILL" || fault === "late") {
       demand(ended.signal === "SIGKILL", "wrong", () => "it was not killed")
       return
     }
-    // whoever cannot ask the engine cannot take back what it made there either
-    const codes = fault === "SIGINT" ? [0, 3, 130] : isDisturbance(fault) ? [0, 1, 2, 3] : [0, 1, 2]
+    // whoever cannot ask a provider cannot take back what it made there either
+    const cannotAsk = isDisturbance(fault) || fault === "silent" || fault === "failing"
+    const codes = fault === "SIGINT" ? [0, scenario.ends, 3, 130] : cannotAsk ? [0, 1, 2, 3] : [0, 1, 2]
     demand(codes.includes(ended.code ?? -1), "wrong", () => `it ended with ${ended.code ?? ended.signal}`)
     const answer = answerOf(ended)
     demand(answer.ok === (ended.code === 0) || inPart(ended), "wrong", () => "its answer is not its exit code's")
@@ -179,7 +218,7 @@ export class Bench {
         () => "it is not rolled back: there is a claim"
       )
     }
-    if (ended.code === 1 && fault !== "SIGSTOP") {
+    if (ended.code === 1 && !sleeps(fault)) {
       const [was, is] = [before, now].map((all) => all.map(({ id, state }) => `${id} ${state}`).join(", "))
       demand(was === is, "wrong", () => `it refused, and yet ${was} became ${is}`)
     }
@@ -241,13 +280,24 @@ const now = Promise.resolve()
 /** Waits; does not keep the run from ending. */
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref())
 
+/** The user's own stash, which no session has a part in. */
+const stashOf = (w: World): string => (existsSync(w.app) ? w.git("stash", "list", "--format=%H") : "")
+
+/** Somebody else goes on while the process sleeps. */
+const sleeps = (fault: Fault): boolean => fault === "SIGSTOP" || fault === "late"
+
 const isDisturbance = (fault: Fault): fault is Disturbance => disturbances.some((kind) => kind === fault)
 
-const ofTheEngine = (point: string): ReadonlyArray<Fault> => (/^(provider|engine) /.test(point) ? disturbances : [])
+const ofTheEngine = (point: string): ReadonlyArray<Fault> =>
+  /^(provider docker|engine) /.test(point) ? disturbances : []
+
+/** Calls by which a provider changes something: what is asked for may happen later than anybody waits for it. */
+const changing = / before (provision|stop|start|destroy|files\.write|workspace\.attach|workspace\.detach)$/
 
 /** What can happen to a command at a point of this kind. */
 const ofTheCommand = (point: string): ReadonlyArray<Fault> => {
-  if (point.startsWith("provider before")) return ["SIGKILL", "SIGINT", "once"]
-  if (point.startsWith("provider after")) return ["SIGKILL", "SIGINT", "lost", "SIGSTOP"]
-  return ["SIGKILL", "SIGINT"]
+  if (/^provider \S+ after /.test(point)) return ["SIGKILL", "SIGINT", "lost", "SIGSTOP"]
+  if (!/^provider \S+ before /.test(point)) return ["SIGKILL", "SIGINT"]
+  const calls: ReadonlyArray<Fault> = ["SIGKILL", "SIGINT", "once", "failing", "silent"]
+  return changing.test(point) ? [...calls, "late"] : calls
 }

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import * as Lifecycle from "@org/sandbox-core/Lifecycle"
-import { instanceName } from "@org/sandbox-core/Session"
-import { everything } from "../support/work.ts"
+import { difference, type Held, held as holds, same, type Work, without } from "./held.ts"
+import { bound, boxOf, nameOf } from "./side.ts"
 import { answerOf, branches, told, until, type World } from "./world.ts"
 
 /** What was found wrong; `kind` is what a run counts. */
@@ -22,7 +22,9 @@ export const demand = (so: boolean, kind: Broken["kind"], message: () => string)
 /** A row of the ledger, as far as these checks look into it. */
 export interface Row {
   readonly id: string
+  readonly owner: string
   readonly name: string
+  readonly provider: string
   readonly state: Lifecycle.State
   readonly claim_token: string | null
   readonly export_lock: string | null
@@ -34,29 +36,32 @@ export interface Row {
   readonly commit_id: string | null
   readonly setup: string | null
   readonly generation: number
+  readonly ready_at: number | null
+  readonly endpoint_url: string | null
+  readonly placement_scope: string | null
 }
 
 export const rows = (w: World): ReadonlyArray<Row> => w.query<Row>("SELECT * FROM sessions ORDER BY created_at, id")
 
-/** Work that must not be lost: what the checkout of a session held. */
-export interface Work {
-  readonly session: string
-  readonly held: ReturnType<typeof everything>
-  /** Files that a command may have changed after that was seen, and before it was gone. */
-  readonly changed?: ReadonlyArray<string> | undefined
-}
-
-/** What a checkout holds but for these files, at the top and below `sub/`. */
-export const without = ({ files, head }: Work["held"], names: ReadonlyArray<string>) => ({
-  head,
-  files: files.filter((line) => line !== "sub/" && !names.some((name) => new RegExp(`^(sub/)?${name} `).test(line)))
-})
-
-export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
-
 const live = (w: World) => rows(w).filter(({ state }) => state !== "destroyed")
 
-const bound = (row: Row): boolean => row.instance !== null && row.state !== "destroyed"
+/** A box that its session has left, as the ledger says. */
+interface Orphan {
+  readonly session_id: string
+  readonly provider: string
+  readonly key: string
+  readonly reason: "retired" | "stop_exhausted" | "abandoned"
+}
+
+/** Those that nobody has removed yet. */
+export const orphans = (w: World): ReadonlyArray<Orphan> =>
+  w.query<Orphan>("SELECT * FROM orphans WHERE resolved_at IS NULL ORDER BY created_at")
+
+/** Boxes that no row has and that may be there all the same: they were left, or their create was never answered. */
+export const pending = (w: World): ReadonlyArray<string> => {
+  const intents = w.query<Pick<Orphan, "provider" | "key">>("SELECT provider, key FROM intents WHERE status = 'open'")
+  return [...orphans(w), ...intents].map(({ key, provider }) => nameOf(provider, key))
+}
 
 /** Nobody holds anything, and there is nothing that no row speaks of. */
 export const accounted = async (w: World): Promise<void> => {
@@ -69,11 +74,23 @@ export const accounted = async (w: World): Promise<void> => {
   }
   const having = rows(w).filter(bound)
   const boxes = w.boxes.names(w)
-  const expected = having.map((row) => instanceName(JSON.parse(row.instance!).key)).toSorted()
-  demand(same(boxes, expected), "leaked", () => `there are the boxes ${boxes}, and the rows speak of ${expected}`)
+  const expected = having.map(boxOf).toSorted()
+  // those may be there until `gc` has seen them gone
+  const left = pending(w)
+  demand(
+    same(
+      boxes.filter((name) => !left.includes(name)),
+      expected
+    ),
+    "leaked",
+    () => `there are the boxes ${boxes}, the rows speak of ${expected}, and ${left} are known besides`
+  )
   const listed = w.git("worktree", "list", "--porcelain").matchAll(/^worktree (.+)$/gm)
   const worktrees = [...listed].map(([, path]) => path).filter((path) => path !== w.app)
-  const paths = having.filter(({ repository }) => repository === w.app).map((row) => row.workspace_path)
+  const paths = [
+    ...having.filter(({ repository }) => repository === w.app).map((row) => row.workspace_path),
+    ...left.map((name) => w.boxes.worktree(w, name))
+  ]
   demand(
     worktrees.every((path) => paths.includes(path!)),
     "leaked",
@@ -92,20 +109,42 @@ export const accounted = async (w: World): Promise<void> => {
     demand(known || kept(), "leaked", () => `nobody speaks of the branch ${branch}`)
   }
   const serving = having.filter(({ setup, state }) => setup !== null && (state === "ready" || state === "completed"))
-  const strays = () =>
-    w.marked().filter(({ line }) => !serving.some(({ id }) => line.includes(`SANDBOX_SESSION_ID=${id}`)))
+  // what runs in a box on this host has its key
+  const isOf = (line: string, id: string, key: string) =>
+    line.includes(`SANDBOX_SESSION_ID=${id} `) &&
+    (!line.includes(" SANDBOX_BOX_KEY=") || line.includes(` SANDBOX_BOX_KEY=${key} `))
+  const unstoppable = orphans(w).filter(({ reason }) => reason === "stop_exhausted")
+  const served = [
+    ...serving.map(({ id, instance }) => [id, JSON.parse(instance!).key as string] as const),
+    ...unstoppable.map(({ key, session_id }) => [session_id, key] as const)
+  ]
+  const strays = () => w.marked().filter(({ line }) => !served.some(([id, key]) => isOf(`${line} `, id, key)))
   demand(
     await until(() => strays().length === 0, 8000),
     "leaked",
     () => `processes: ${strays().map(({ line }) => line.slice(0, 200))}`
   )
-  const ports = w.query<{ session_id: string }>("SELECT DISTINCT session_id FROM ports")
-  for (const { session_id } of ports) {
+  const ports = w.query<{ session_id: string; scope: string }>("SELECT DISTINCT session_id, scope FROM ports")
+  for (const { scope, session_id } of ports) {
     demand(
-      serving.some(({ id }) => id === session_id),
+      serving.some(({ id, placement_scope }) => id === session_id && placement_scope === scope),
       "leaked",
-      () => `${session_id} has ports, and serves nothing`
+      () => `${session_id} has ports of ${scope}, and serves nothing there`
     )
+  }
+}
+
+/** Every session that is said to be usable is: its box runs, and what it serves answers. */
+export const alive = async (w: World): Promise<void> => {
+  const running = w.boxes.running(w)
+  for (const row of live(w).filter(({ state }) => state === "ready" || state === "completed")) {
+    demand(bound(row) && running.includes(boxOf(row)), "wrong", () => `${row.id} is ${row.state}, and its box is not`)
+    if (row.endpoint_url === null) continue
+    const answered = await fetch(row.endpoint_url).then(
+      ({ status }) => `${status}`,
+      (error: unknown) => String((error as Error).cause ?? error)
+    )
+    demand(answered === "200", "wrong", () => `${row.id} is ${row.state}, and ${row.endpoint_url} says ${answered}`)
   }
 }
 
@@ -136,8 +175,8 @@ export const historical = (w: World): void => {
 export const collected = (w: World): void => {
   const open = w.query<{ key: string }>("SELECT key FROM intents WHERE status = 'open'")
   demand(open.length === 0, "leaked", () => `open intents: ${open.map(({ key }) => key)}`)
-  const orphans = w.query<{ key: string }>("SELECT key FROM orphans WHERE resolved_at IS NULL")
-  demand(orphans.length === 0, "leaked", () => `open orphans: ${orphans.map(({ key }) => key)}`)
+  const left = orphans(w)
+  demand(left.length === 0, "leaked", () => `open orphans: ${left.map(({ key }) => key)}`)
   const running = w.query<{ id: string; verb: string }>("SELECT id, verb FROM operations WHERE status = 'running'")
   demand(
     running.length === 0,
@@ -151,7 +190,7 @@ export const collected = (w: World): void => {
   const missing = recorded.filter((id) => !published.includes(id))
   demand(missing.length === 0, "lost", () => `the ledger knows ${missing}, which the store has not`)
   demand(bodies.length === published.length, "leaked", () => `bodies ${bodies} of ${published}`)
-  const hidden = w.entries("local").filter((name) => name.startsWith(".new-") || name.startsWith(".trash-"))
+  const hidden = w.boxes.halves(w)
   demand(hidden.length === 0, "leaked", () => `half a box is left: ${hidden}`)
 }
 
@@ -161,7 +200,7 @@ export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void
     const { held, session } = work
     const row = rows(w).find(({ id }) => id === session)
     const checkout = row === undefined ? undefined : w.boxes.checkout(w, row)
-    if (checkout !== undefined && same(everything(checkout), held)) continue
+    if (checkout !== undefined && same(holds(checkout), held)) continue
     if (published(w, held)) continue
     const tried = await restore(w, work)
     demand(tried === undefined, "lost", () => `the work of ${session} (${row?.state}) is nowhere: ${tried}`)
@@ -169,8 +208,8 @@ export const intact = async (w: World, works: ReadonlyArray<Work>): Promise<void
 }
 
 /** Whether all of it is in a commit that a branch of the user's repository has: `destroy` need not save that. */
-const published = (w: World, { head, status }: Work["held"]): boolean => {
-  if (status !== "") return false
+const published = (w: World, { head, stashes, status }: Held): boolean => {
+  if (status !== "" || stashes.length > 0) return false
   try {
     return w.git("for-each-ref", "--contains", head, "refs/heads") !== ""
   } catch {
@@ -200,7 +239,7 @@ const restore = async (w: World, { changed = [], held, session }: Work): Promise
     demand(up.code === 0, "lost", () => `checkpoint ${id} does not restore: ${told(up)}`)
     const { session_id } = answerOf(up)
     const checkout = w.boxes.checkout(w, rows(w).find((row) => row.id === session_id)!)
-    const found = everything(checkout!)
+    const found = holds(checkout!)
     const end = await w.run(["destroy", session_id, "--force", "--confirm-data-loss", "--json"])
     demand(end.code === 0, "stuck", () => told(end))
     if (same(found, held)) return undefined
@@ -209,15 +248,6 @@ const restore = async (w: World, { changed = [], held, session }: Work): Promise
   }
   return seen.length === 0 ? `no checkpoint is at ${held.head}` : seen.join("; ")
 }
-
-/** What two checkouts do not share. */
-export const difference = (before: Work["held"], now: Work["held"]): string =>
-  JSON.stringify({
-    heads: [before.head, now.head],
-    gone: before.files.filter((line) => !now.files.includes(line)),
-    come: now.files.filter((line) => !before.files.includes(line)),
-    status: [before.status, now.status]
-  })
 
 /** Types what `status` recommends, for every session, until it recommends nothing. */
 export const recover = async (w: World, most = 4): Promise<ReadonlyArray<string>> => {

@@ -1,6 +1,6 @@
 /**
- * Samples of what happens to sessions whose engine is restarted, killed, paused or cut off, and to those whose `up` and `down`
- * are killed again and again. The whole of it is `npm run crash` and `npm run soak` with `--provider docker --engine own`, and
+ * Samples of what happens to sessions whose engine is restarted, killed, paused or cut off, and to those whose `up`, `down`
+ * and `switch` are killed again and again. The whole of it is `npm run crash` and `npm run soak` with `--provider docker --engine own`, and
  * `npm run soak -- --provider docker --kills 200`; which part is tried here is decided by `SANDBOX_CRASH_SEED`.
  */
 import { assert, it } from "@effect/vitest"
@@ -24,7 +24,7 @@ if (why !== undefined && (process.env["SANDBOX_TEST_REQUIRE"] ?? "").split(",").
 }
 
 /** Cells of the matrix in which something happens to the engine; none of them may break. */
-const cells = async (count: number, chosen: Pick<Options, "only" | "point" | "fault" | "without">) => {
+const cells = async (count: number, chosen: Pick<Options, "only" | "points" | "fault" | "without">) => {
   const report = await run({ seed, count, ...chosen, provider: "docker", engine: "own", parallel: 1, say })
   say(`${chosen.only}: ${summary(report)}`)
   assert.deepEqual(
@@ -33,7 +33,7 @@ const cells = async (count: number, chosen: Pick<Options, "only" | "point" | "fa
   )
   assert.strictEqual(report.tried, count)
   // one of a sample need not come to its point every time
-  if (chosen.point !== undefined) assert.deepEqual(report.missed, [])
+  if (chosen.points !== undefined) assert.deepEqual(report.missed, [])
 }
 
 /** A run in a world of its own, which tells what led to its failure. */
@@ -59,23 +59,23 @@ describe.skipIf(why !== undefined)(
   `an engine that does not stay${why === undefined ? "" : ` (skipped: ${why})`}`,
   () => {
     it("a box that halted with its engine is brought up again, and has all of its work", { timeout: 300_000 }, () =>
-      cells(1, { only: "checkpoint/create", point: "provider after files.read", fault: "restart" })
+      cells(1, { only: "checkpoint/create", points: ["provider docker after files.read"], fault: "restart" })
     )
 
     it("a box whose engine cannot be reached is not taken for gone", { timeout: 300_000 }, () =>
-      cells(1, { only: "resume/stopped#", point: "provider before inspect", fault: "unreachable" })
+      cells(1, { only: "resume/stopped#", points: ["provider docker before inspect"], fault: "unreachable" })
     )
 
     it(
       "a box that halts with its engine while it is brought up is no refusal, and comes up next time",
       { timeout: 300_000 },
-      () => cells(1, { only: "resume/stopped#", point: "provider after files.read", fault: "restart" })
+      () => cells(1, { only: "resume/stopped#", points: ["provider docker after files.read"], fault: "restart" })
     )
 
     it("whatever happens to it at whatever point of a command, what is recommended gets on", {
       timeout: 300_000
     }, () => {
-      const tried = scenarios.filter(({ only = "docker" }) => only === "docker")
+      const tried = scenarios.filter(({ only = "docker", switches }) => only === "docker" && switches !== true)
       // the runtime takes it a quarter of a minute each time
       return cells(3, { only: `${shuffled(tried, seed)[0]!.name}#`, without: "runtime" })
     })
@@ -87,7 +87,7 @@ describe.skipIf(why !== undefined)(
   }
 )
 
-describeDocker("killing up and down", () => {
+describeDocker("killing up, down and switch", () => {
   it("one gc puts right what they leave, and nothing that is labelled outlives its session", {
     timeout: 300_000
   }, async () => {

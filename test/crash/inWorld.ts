@@ -9,6 +9,8 @@ import { World } from "./world.ts"
 
 export interface Options {
   readonly provider: string
+  /** Where sessions can be switched to. */
+  readonly to?: string | undefined
   /** `own`: one of the run's own, instead of the machine's. */
   readonly engine?: string | undefined
   /** Whether the world of a run that fails stays where it is. */
@@ -17,7 +19,7 @@ export interface Options {
 
 /** Runs something in it. It is gone afterwards, also when somebody ends the run. */
 export const inWorld = async <A>(
-  { engine: asked, keep = false, provider }: Options,
+  { engine: asked, keep = false, provider, to }: Options,
   run: (w: World, engine: OwnEngine | undefined) => Promise<A>
 ): Promise<A> => {
   const engine = await engineOf(asked)
@@ -31,7 +33,7 @@ export const inWorld = async <A>(
   process.once("exit", close)
   let kept = false
   try {
-    w = new World(join(directory, "world"), await bundle(join(directory, "cli")), boxesOf(provider, engine))
+    w = new World(join(directory, "world"), await bundle(join(directory, "cli")), boxesOf(provider, { engine, to }))
     w.make()
     return await run(w, engine)
   } catch (error) {

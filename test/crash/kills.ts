@@ -1,4 +1,4 @@
-/** `up` and `down`, killed at random moments, and nothing but that; then one `gc` has to put right all that they left. */
+/** `up`, `down` and `switch`, killed at random moments, and nothing but that; then one `gc` has to put right all that they left. */
 import * as Lifecycle from "@org/sandbox-core/Lifecycle"
 import { instanceName } from "@org/sandbox-core/Session"
 import { accounted, collected, demand, historical, type Row, rows } from "./checks.ts"
@@ -10,8 +10,11 @@ const most = 12
 /** States from which the same request goes on with what it began. */
 const unmade: ReadonlyArray<Lifecycle.State> = ["requested", "provisioning", "syncing"]
 
+/** States from which a session can be switched, or in which a dead switch has left it. */
+const movable: ReadonlyArray<Lifecycle.State> = ["ready", "stopped", "switching"]
+
 export class Kills {
-  readonly figures = { killed: 0, ups: 0, downs: 0, destroys: 0, completed: 0 }
+  readonly figures = { killed: 0, ups: 0, downs: 0, switches: 0, destroys: 0, completed: 0 }
   private readonly w: World
   private readonly next: () => number
   /** How long each kind took when nobody killed it last, in milliseconds. */
@@ -24,12 +27,19 @@ export class Kills {
   }
 
   /** A command about one of the names: a new session, the same request again, or the end of what is there. */
-  private about(name: string, row: Row | undefined): readonly [verb: "ups" | "downs" | "destroys", ...Array<string>] {
+  private about(
+    name: string,
+    row: Row | undefined
+  ): readonly [verb: "ups" | "downs" | "switches" | "destroys", ...Array<string>] {
     const dice = this.next()
+    const { away, provider } = this.w.boxes
     const request = `${name}-${rows(this.w).filter((one) => one.name === name).length - (row === undefined ? 0 : 1)}`
-    const up = ["up", this.w.app, "--branch", "main", "--name", name, "--provider", this.w.boxes.provider] as const
-    if (row === undefined || (dice < 0.6 && unmade.includes(row.state))) {
-      return ["ups", ...up, "--client-request-id", request]
+    const up = ["up", this.w.app, "--branch", "main", "--name", name, "--provider", provider] as const
+    // what a switch was bringing up is no up's
+    const isUp = (one: Row) => unmade.includes(one.state) && one.ready_at === null
+    if (row === undefined || (dice < 0.6 && isUp(row))) return ["ups", ...up, "--client-request-id", request]
+    if (dice < 0.5 && movable.includes(row.state)) {
+      return ["switches", "switch", row.id, "--to", row.provider === provider ? away : provider]
     }
     return dice < 0.8 && row.state !== "stopped"
       ? ["downs", "down", row.id]

@@ -1,9 +1,9 @@
 /**
  * The whole crash matrix: `npm run crash -- [--seed n] [--count n] [--skip n] [--parallel n] [--provider name]
- * [--engine own] [--cell 'up/branch#17:SIGKILL']`.
+ * [--to name] [--engine own] [--cell 'up/branch#17:SIGKILL']`.
  *
- * `--cell` takes the beginning of an id as well, such as `down/`; `--point 'provider after stop'` and `--fault lost` choose by
- * those. With `--engine own`, boxes are on an engine of the run's own, and that is what is disturbed at a point. Exits 1 when anything leaked, was lost, or got stuck.
+ * `--cell` takes the beginning of an id as well, such as `down/`; `--point 'provider local after stop'` and `--fault lost`
+ * choose by those. Sessions are switched to another provider of this host, or `--to` the one that is named. With `--engine own`, boxes are on an engine of the run's own, and that is what is disturbed at a point. Exits 1 when anything leaked, was lost, or got stuck.
  */
 import { parseArgs } from "node:util"
 import { run, summary } from "./matrix.ts"
@@ -16,9 +16,10 @@ const { values } = parseArgs({
     skip: { type: "string" },
     parallel: { type: "string", default: "2" },
     provider: { type: "string", default: "local" },
+    to: { type: "string" },
     engine: { type: "string" },
     cell: { type: "string" },
-    point: { type: "string" },
+    point: { type: "string", multiple: true },
     fault: { type: "string" }
   }
 })
@@ -33,9 +34,10 @@ const report = await run({
   skip: given("skip"),
   parallel: number("--parallel", values.parallel),
   provider: values.provider,
+  to: values.to,
   engine: values.engine,
   only: values.cell,
-  point: values.point,
+  points: values.point,
   fault: values.fault,
   say: (line) => console.error(line)
 })

@@ -34,8 +34,12 @@ export interface Options {
   readonly count?: number | undefined
   /** Only cells whose id begins so. */
   readonly only?: string | undefined
-  /** Only cells at points of this name. */
-  readonly point?: string | undefined
+  /** Only cells whose id does not begin so. */
+  readonly except?: string | undefined
+  /** Cells of so many scenarios alone, chosen by the seed; of all, when absent. */
+  readonly among?: number | undefined
+  /** Only cells at points whose names begin so. */
+  readonly points?: ReadonlyArray<string> | undefined
   /** Only cells with this fault. */
   readonly fault?: string | undefined
   /** Only cells without this fault. */
@@ -46,6 +50,8 @@ export interface Options {
   readonly parallel: number
   /** Where the boxes are: local, when absent. */
   readonly provider?: string | undefined
+  /** Where sessions are switched to: where that is told, only what switches is tried. */
+  readonly to?: string | undefined
   /** `own`: boxes are on an engine of the run's own, and what is disturbed is that. */
   readonly engine?: string | undefined
   readonly say: (line: string) => void
@@ -61,7 +67,7 @@ export interface Report {
 }
 
 export const run = async (options: Options): Promise<Report> => {
-  const { parallel, provider = "local", say, seed } = options
+  const { parallel, provider = "local", say, seed, to } = options
   const directory = realpathSync(mkdtempSync(join(tmpdir(), "sandbox-crash-")))
   const engines: Array<OwnEngine | undefined> = []
   const benches: Array<Bench> = []
@@ -76,19 +82,23 @@ export const run = async (options: Options): Promise<Report> => {
     const main = await bundle(join(directory, "cli"))
     for (let n = 0; n < parallel; n++) {
       engines[n] = await engineOf(options.engine)
-      benches.push(new Bench(join(directory, `bench-${n}`), main, provider, engines[n]))
+      benches.push(new Bench(join(directory, `bench-${n}`), main, { provider, to, engine: engines[n] }))
     }
-    const chosen = scenarios.filter(
-      ({ name, only = provider }) =>
-        only === provider &&
-        (options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only))
+    const fitting = scenarios.filter(
+      ({ name, only, switches = false }) =>
+        // what is for one provider is for no other one beside it either
+        (only === undefined || (only === provider && to === undefined)) &&
+        (to === undefined || switches) &&
+        (options.only === undefined || options.only.startsWith(name) || name.startsWith(options.only)) &&
+        (options.except === undefined || !name.startsWith(options.except))
     )
+    const chosen = shuffled(fitting, seed).slice(0, options.among)
     const found = await spread(benches, chosen, (bench, scenario) => bench.discover(scenario))
     const all = found.flat()
     const wanted = all.filter(
       (cell) =>
         (options.only === undefined || idOf(cell).startsWith(options.only)) &&
-        (options.point === undefined || cell.point === options.point) &&
+        (options.points === undefined || options.points.some((name) => cell.point.startsWith(name))) &&
         (options.fault === undefined || cell.fault === options.fault) &&
         cell.fault !== options.without
     )

@@ -4,26 +4,11 @@ import { randomBytes } from "node:crypto"
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Disturbance, disturbances, type OwnEngine } from "../support/ownEngine.ts"
-import { everything } from "../support/work.ts"
-import {
-  accounted,
-  collected,
-  demand,
-  difference,
-  historical,
-  intact,
-  type Row,
-  recover,
-  repair,
-  rows,
-  same,
-  type Work,
-  without
-} from "./checks.ts"
+import { accounted, alive, collected, demand, historical, intact, type Row, recover, repair, rows } from "./checks.ts"
+import { difference, type Held, held as holds, same, type Work, without } from "./held.ts"
 import type { Control } from "./instrument/points.ts"
+import { single } from "./left.ts"
 import { type Ended, type Running, told, type World } from "./world.ts"
-
-type Held = Work["held"]
 
 /** The sessions of the world: their names, and how they come up. */
 const sources: Readonly<Record<string, (w: World) => ReadonlyArray<string>>> = {
@@ -91,12 +76,17 @@ export class Soak {
     const saved = this.w.query<{ id: string }>("SELECT id FROM checkpoints WHERE session_id = ?", row.id)
     const restore = saved.length === 0 ? [] : [["restore", name, this.pick(saved).id]]
     const file = `f${this.below(5)}`
+    const { away, provider } = this.w.boxes
+    const to = row.provider === provider ? away : provider
     return this.pick([
       ["exec", name, "--", "sh", "-c", `echo ${this.below(1000)} > ${file}; mkdir -p sub; echo x >> sub/${file}`],
       ["down", name],
       ["down", name],
       ["resume", name],
       ["resume", name],
+      ["switch", name, "--to", to],
+      ["switch", name, "--to", to],
+      ["switch", name, "--to", to, "--on-failure", "hold"],
       ["checkpoint", "create", name],
       ...restore,
       ...restore,
@@ -118,7 +108,7 @@ export class Soak {
         git("add", "--all")
         git("commit", "--quiet", "--allow-empty", "--message", `round ${this.figures.rounds}`)
       } else writeFileSync(join(checkout, `g${this.below(5)}`), randomBytes(1 + this.below(20_000)))
-      this.current.set(row.id, everything(checkout))
+      this.current.set(row.id, holds(checkout))
     })
   }
 
@@ -189,6 +179,9 @@ export class Soak {
       this.log.push(...(await repair(w, () => this.chance(0.5))).map((id) => `    the box of ${id} had halted`))
     }
     await accounted(w)
+    single(w)
+    // a box may have halted with its engine
+    if (engine === undefined) await alive(w)
     const { late } = this
     this.late = together.filter(([verb], n) => verb === "exec" && ended[n]?.code !== 0)
     this.model([...together, ...late])
@@ -245,7 +238,7 @@ export class Soak {
         this.current.delete(row.id)
         continue
       }
-      const now = everything(checkout)
+      const now = holds(checkout)
       this.current.set(row.id, now)
       if (held === undefined || same(now, held)) continue
       if (edited.length > 0 && same(without(now, edited), without(held, edited))) continue
