@@ -16,6 +16,7 @@ import {
   type Row,
   recover,
   repair,
+  revive,
   rows
 } from "./checks.ts"
 import type { Work } from "./held.ts"
@@ -123,7 +124,8 @@ export class Bench {
       if (ended.code === 130 && before.every((row) => row.claim_token === null)) await accounted(w)
       await recover(w)
       // what was asked of a box before somebody else had it may have happened to it since
-      if (isDisturbance(cell.fault) || cell.fault === "late") await repair(w)
+      if (isDisturbance(cell.fault)) await repair(w)
+      if (cell.fault === "late") await revive(w)
       await this.settled(works, before)
       await collect(w)
       await recover(w)

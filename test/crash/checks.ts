@@ -299,6 +299,18 @@ export const repair = async (w: World, chosen: (row: Row) => boolean = () => tru
   return halted
 }
 
+/** Brings back sessions whose box a late call has halted or removed. Of one that is gone, the first `resume` says so. */
+export const revive = async (w: World): Promise<void> => {
+  const running = w.boxes.running(w)
+  for (const row of live(w).filter(({ state }) => state === "ready" || state === "completed")) {
+    if (bound(row) && running.includes(boxOf(row))) continue
+    const resume = () => w.run(["resume", row.id, "--json"])
+    const first = await resume()
+    const last = first.code === 2 ? await resume() : first
+    demand(last.code === 0, "stuck", () => told(last))
+  }
+}
+
 /** `.git/…` of the repository that no command holds any more. */
 export const locks = (w: World): ReadonlyArray<string> =>
   ["sandbox.lock", "index.lock", "packed-refs.lock"].filter((name) => existsSync(join(w.app, ".git", name)))

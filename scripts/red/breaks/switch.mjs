@@ -235,6 +235,14 @@ export const breaks = [
     only: "I-39 what goes back"
   },
   {
+    invariant: "40",
+    why: "what could not be written back is told as an interruption like any other",
+    file: `${core}/Claim.ts`,
+    edits: [["return yield* unsettled(failed, before.id,", "return yield* changedAnyway(failed, before.id,"]],
+    tests: crash,
+    only: "I-40 what cannot be written back"
+  },
+  {
     invariant: "41",
     why: "two go on with one dead switch",
     file: acquire,
