@@ -12,10 +12,10 @@ const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? (performance.timeOrigin
 
 const counted = (name: string, usual: number): number => number(name, process.env[name] ?? String(usual))
 
-const count = counted("SANDBOX_CRASH_CELLS", 60)
-const inDocker = counted("SANDBOX_CRASH_DOCKER_CELLS", 8)
-const switches = counted("SANDBOX_CRASH_SWITCH_CELLS", 40)
-const inDockerSwitches = counted("SANDBOX_CRASH_DOCKER_SWITCH_CELLS", 6)
+const count = counted("SANDBOX_CRASH_CELLS", 40)
+const inDocker = counted("SANDBOX_CRASH_DOCKER_CELLS", 6)
+const switches = counted("SANDBOX_CRASH_SWITCH_CELLS", 24)
+const inDockerSwitches = counted("SANDBOX_CRASH_DOCKER_SWITCH_CELLS", 4)
 
 const say = (line: string): void => void process.stderr.write(`matrix.test.ts: ${line}\n`)
 
