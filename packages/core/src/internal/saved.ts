@@ -10,8 +10,9 @@ import { type CaptureOptions, fingerprint } from "./work/capture.ts"
  * Fails with `ERR_CHECKPOINT_INVALID` when it is not whole.
  */
 export const holds = Effect.fnUntraced(function* (checkpoint: Checkpoint, options: CaptureOptions) {
+  if (!(yield* equals(checkpoint, options))) return false
   yield* checkpoints.verify(checkpoint)
-  return yield* equals(checkpoint, options)
+  return true
 })
 
 /** As `holds`, of a checkpoint that was read whole before. */
