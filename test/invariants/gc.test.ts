@@ -353,6 +353,40 @@ for (const database of databases) {
       }
     })
 
+    describe("boxes that a dead operation was removing", () => {
+      run("I-47 go with the same gc that drops its claim", (world) =>
+        Effect.gen(function* () {
+          const row = yield* second(world)
+          const isThere = yield* plant(world, { session: row.id, generation: 1, dirtyFiles: 1 })
+          const [ref = null] = [...world.cloud.boxes.values()].flatMap((box) =>
+            box.ref.key === intentKey(row.id, 1) ? [box.ref] : []
+          )
+          const holder = new Holder({ host: "host-2", pid: 9, startedAt: "1" })
+          const operation = { id: "op_dead", verb: "gc", clientRequestId: null, requestHash: "x" }
+          const claim = { token: "clm_dead", kind: "gc", holder, lease: 30_000, prior: null } as const
+          yield* world.ledger.acquire({ observed: row, operation, force: false, claim })
+          const orphan = new Orphan({
+            id: "orp_dead",
+            sessionId: row.id,
+            operationId: operation.id,
+            provider: "memory",
+            scope: "memory",
+            ref,
+            key: intentKey(row.id, 1),
+            reason: "retired",
+            createdAt: 0,
+            resolvedAt: null
+          })
+          const write = { sessionId: row.id, token: claim.token, operationId: operation.id }
+          yield* world.ledger.commit({ ...write, change: { orphans: [orphan] } })
+          yield* TestClock.adjust("31 seconds")
+          assert.deepStrictEqual(brief(yield* collect(world, { only: ["recover"] })), ["drop_claim done"])
+          assert.isFalse(isThere())
+          assert.deepStrictEqual((yield* world.ledger.openOrphans).records, [])
+        })
+      )
+    })
+
     describe("sessions that are up", () => {
       run("I-41 one whose box is gone fails, with the last save in its history, and comes back", (world) =>
         Effect.gen(function* () {

@@ -19,6 +19,7 @@ import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
 import { isWritten, leftAt } from "../switch/between.ts"
 import * as onward from "../switch/onward.ts"
+import { retire } from "../switch/retire.ts"
 import {
   type Finding,
   isCurrent,
@@ -103,7 +104,9 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
       const backend = Effect.flatMap(Provisioners, (all) => all.get(session.provider))
       return found(
         "recover",
-        Effect.flatMap(backend, (backend) => revive(session, backend, operation))
+        Effect.flatMap(backend, (backend) => revive(session, backend, operation)).pipe(
+          Effect.andThen(retire(session.id))
+        )
       )
     }
     case "stopping":
@@ -120,7 +123,8 @@ const recoveryOf = Effect.fnUntraced(function* (session: Session, finding: strin
     case "switching":
       return found("recover", halt(session, yield* request("down")))
     default:
-      return found("drop_claim", dropClaim(session, yield* request("gc")))
+      // whoever died may have been removing what the session has left
+      return found("drop_claim", Effect.andThen(dropClaim(session, yield* request("gc")), retire(session.id)))
   }
 })
 

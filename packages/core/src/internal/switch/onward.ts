@@ -13,7 +13,7 @@ import * as Time from "../../Time.ts"
 import * as box from "../box.ts"
 import * as bringUp from "../bringUp.ts"
 import * as compose from "../compose/end.ts"
-import { recorded, refuseDuringExport } from "../failures.ts"
+import { conflict, recorded, refuseDuringExport } from "../failures.ts"
 import { unserved } from "../halt.ts"
 import * as hooks from "../hooks.ts"
 import { refuseElsewhere } from "../reach.ts"
@@ -21,7 +21,7 @@ import * as ready from "../ready.ts"
 import * as secrets from "../secrets.ts"
 import { canSee } from "../visible.ts"
 import * as back from "./back.ts"
-import { isWritten, leftAt, wasUp } from "./between.ts"
+import { isAdopted, isWritten, leftAt, wasUp } from "./between.ts"
 import * as gates from "./gates.ts"
 import * as move from "./move.ts"
 import { retire } from "./retire.ts"
@@ -143,6 +143,8 @@ export const settled = Effect.fnUntraced(function* (session: Session) {
 /** Ends a switch that died, where it came from, and answers the session as it is then. */
 export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior) {
   const operation = yield* request
+  // a box that was taken up again is not removed for one that there never was
+  if (isWritten(session, prior) && isAdopted(session, prior)) return yield* conflict(session, "switch", operation.id)
   const old = yield* (yield* Provisioners).get(prior.provider)
   yield* refuseElsewhere(session)
   // before the claim, and a failure only where something is to be brought up
