@@ -11,8 +11,8 @@ export const onHost = (provider: "local" | "other"): Side => {
 
   const isRunning = (w: Surroundings, name: string): boolean => {
     const record = join(root(w), name, "box.json")
-    // a record that nobody can read is told of by whoever looks for boxes
-    return existsSync(record) && JSON.parse(readFileSync(record, "utf8")).status !== "stopped"
+    // one that is being halted, or removed after it was, is none that anybody can use
+    return existsSync(record) && JSON.parse(readFileSync(record, "utf8")).status === "running"
   }
 
   return {

@@ -105,9 +105,12 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     })
 
   const halt = Effect.fnUntraced(function* (box: Boxes.Box) {
+    const end = Processes.end(Processes.boxMarker, box.key)
+    // in one that is halted nothing was started since
+    if (box.status === "stopped") return yield* end
     // First nothing may be started any more, then what was started ends: a killed halt is taken up again, not forgotten.
     yield* Boxes.update(box.with({ status: "stopping" }))
-    yield* Processes.end(Processes.boxMarker, box.key)
+    yield* end
     yield* Boxes.update(box.with({ status: "stopped" }))
   })
 

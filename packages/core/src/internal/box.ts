@@ -1,5 +1,5 @@
 /** Making, starting and removing the box of a session, as phases of an operation that holds its claim. */
-import { Duration, Effect, Exit } from "effect"
+import { Duration, Effect, Exit, Result } from "effect"
 import type { Held } from "../Claim.ts"
 import { Ledger } from "../Ledger.ts"
 import { publish } from "../Progress.ts"
@@ -175,12 +175,26 @@ export const wake = Effect.fnUntraced(function* (held: Held, backend: Backend, r
     case "gone":
       return false
     case "unknown":
-      return yield* notSeen(backend.name, seen.why)
+      yield* haltOnRollback
+      yield* roused(held, backend, { ref, why: seen.why })
+      return true
     case "stopped":
       yield* haltOnRollback
       yield* held.phase("start", backend.start(ref))
       return true
   }
+})
+
+/** Starts a box that cannot say what it is: its halt may have been cut short, and a start finishes that first. */
+export const roused = Effect.fnUntraced(function* (
+  held: Held,
+  backend: Backend,
+  { ref, why }: { readonly ref: InstanceRef; readonly why: string }
+) {
+  const started = yield* Effect.result(held.phase("start", backend.start(ref)))
+  if (Result.isFailure(started) && started.failure.code === "ERR_CLAIM_LOST") return yield* started.failure
+  if (Result.isFailure(started) || (yield* backend.inspect(ref))._tag !== "running")
+    return yield* notSeen(backend.name, why)
 })
 
 /** A provider that cannot be asked: nothing may be concluded about the box. */

@@ -1,5 +1,5 @@
 /** Sessions whose operation died: brought on, or back, by what the operation had begun. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import type * as Claim from "../../Claim.ts"
 import { Ledger, type OperationRequest } from "../../Ledger.ts"
 import * as Lifecycle from "../../Lifecycle.ts"
@@ -55,10 +55,20 @@ export const deadOperations = Effect.fnUntraced(function* (sessions: ReadonlyArr
 
 /** Nothing is begun with boxes that cannot be seen, or not from here: what is half done stays as it is. */
 const seenOf = Effect.fnUntraced(function* (session: Session, finding: string) {
-  const why = touchesBoxes(session) ? yield* whyUnseen(session) : undefined
+  const why = touchesBoxes(session) && !(yield* isHalfHalted(session)) ? yield* whyUnseen(session) : undefined
   return why === undefined
     ? yield* recoveryOf(session, finding)
     : report(session, `${finding}; it is left so, because its box cannot be seen: ${why}`)
+})
+
+/** Whether a switch may have died while it halted the box: that cannot say what it is then, although its provider can be asked. */
+const isHalfHalted = Effect.fnUntraced(function* (session: Session) {
+  const prior = leftAt(session)
+  if (prior === undefined || isWritten(session, prior)) return false
+  const asked = Effect.flatMap(Provisioners, (all) => all.get(session.provider)).pipe(
+    Effect.flatMap((backend) => backend.preflight(session.spec))
+  )
+  return Result.isSuccess(yield* Effect.result(asked))
 })
 
 const touchesBoxes = ({ cleanupRequired, state }: Session): boolean => !Lifecycle.isSettled(state) || cleanupRequired

@@ -223,7 +223,7 @@ const start = Effect.fnUntraced(function* (held: Held, old: Backend, secrets: Re
   if (ref === null) return undefined
   const seen = yield* old.inspect(ref)
   if (seen._tag === "gone") return undefined
-  if (seen._tag === "unknown") return yield* box.notSeen(old.name, seen.why)
+  if (seen._tag === "unknown") yield* box.roused(held, old, { ref, why: seen.why })
   if (seen._tag === "stopped") yield* held.phase("start", old.start(ref))
   yield* takeUp(yield* held.row)
   return (yield* ready.finish(held, old, { broken: "kept", ref, secrets })).set

@@ -3,7 +3,7 @@ import { Effect, Result } from "effect"
 import type { Held } from "../../Claim.ts"
 import type { Backend } from "../../Provisioners.ts"
 import * as SandboxError from "../../SandboxError.ts"
-import type { Checkpoint, Session } from "../../Session.ts"
+import type { Checkpoint, InstanceRef, Session } from "../../Session.ts"
 import * as View from "../../View.ts"
 import * as checkpoints from "../checkpoints.ts"
 import { gone } from "../lost.ts"
@@ -53,12 +53,20 @@ export const carry = Effect.fnUntraced(function* (held: Held, old: Backend, conf
   return yield* fallback(held, true)
 })
 
+/** What the box is. One that a dead attempt may have been halting is halted to the end where it cannot say. */
+const standing = Effect.fnUntraced(function* (held: Held, old: Backend, ref: InstanceRef) {
+  const seen = yield* old.inspect(ref)
+  if (seen._tag !== "unknown" || !held.inherited) return seen
+  yield* Effect.exit(old.stop(ref))
+  return yield* old.inspect(ref)
+})
+
 /** A box that died by itself is not replaced silently; one that a dead attempt has ended is expected to be gone. */
 const presence = Effect.fnUntraced(function* (held: Held, old: Backend) {
   const row = yield* held.row
   const { instance } = row
   if (instance === null) return "gone" as const
-  const seen = yield* old.inspect(instance)
+  const seen = yield* standing(held, old, instance)
   if (seen._tag === "unknown") {
     return yield* SandboxError.make("ERR_PROVIDER_UNAVAILABLE", {
       message: `provider ${old.name} cannot say what became of the box: ${seen.why}`,

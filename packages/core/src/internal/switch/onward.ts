@@ -155,7 +155,9 @@ export const undo = Effect.fnUntraced(function* (session: Session, prior: Prior)
     const { completedAt, instance } = row
     if (isWritten(row, prior)) return yield* returned(held, { old, secrets: yield* found })
     const seen = instance === null ? undefined : yield* old.inspect(instance)
-    const isTouched = seen?._tag === "stopped" || (seen?._tag === "running" && row.stoppedAt !== null)
+    // one that cannot say what it is may have been in the middle of its halt
+    const isHalted = seen?._tag === "stopped" || seen?._tag === "unknown"
+    const isTouched = isHalted || (seen?._tag === "running" && row.stoppedAt !== null)
     if (!wasUp(prior) || !isTouched)
       return yield* back.unmoved(held, old, { progress: undefined, lastError: undefined })
     // on the row before the box is touched: one that runs again was not brought up yet
