@@ -252,6 +252,8 @@ for (const database of databases) {
             ref,
             key,
             reason: "retired",
+            checkpoint: "ckp_it",
+            workspacePath: "/where/it/was",
             createdAt: 5,
             resolvedAt: null
           })

@@ -51,6 +51,7 @@ const added: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     parent_id: null
   },
   operations: { settled_by: null },
+  orphans: { checkpoint: null, workspace_path: null },
   checkpoints: { reason: "down", head: null, fingerprint: null, files: 0 }
 }
 
@@ -154,7 +155,7 @@ describe("a ledger of schema 1", () => {
 
 /** With which schema a column came. */
 const since = (column: string): number => {
-  if (column === "parent_id") return 4
+  if (["parent_id", "checkpoint", "workspace_path"].includes(column)) return 4
   return ["setup", "ports", "endpoint_url"].includes(column) ? 2 : 3
 }
 
