@@ -20,7 +20,12 @@ export const onHost = (provider: "local" | "other"): Side => {
     configuration: provider === "local" ? undefined : { use: "local", options: { place: provider } },
     names,
     running: (w) => names(w).filter((name) => isRunning(w, name)),
-    parts: (w) => w.entries(...path).map((name) => `directory of ${name}`),
+    // what was never a box is swept once its maker is surely dead
+    parts: (w) =>
+      w
+        .entries(...path)
+        .filter((name) => !name.startsWith(".new-"))
+        .map((name) => `directory of ${name}`),
     halves: (w) => w.entries(...path).filter((name) => name.startsWith(".new-") || name.startsWith(".trash-")),
     checkout: (_, row) =>
       bound(row) && row.workspace_path !== null && existsSync(join(row.workspace_path, ".git"))

@@ -114,6 +114,15 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     yield* Boxes.update(box.with({ status: "stopped" }))
   })
 
+  /** A halt that was cut short is one all the same once nothing runs any more; until then the box is neither up nor halted. */
+  const halfHalted = Effect.fnUntraced(function* ({ key }: Boxes.Box) {
+    const { marked } = yield* Processes.Processes
+    const left = yield* marked(`${Processes.boxMarker}=${key}`)
+    return left.length === 0
+      ? ({ _tag: "stopped" } satisfies Observation)
+      : ({ _tag: "unknown", why: "Its halt was not finished; stop or start it again." } satisfies Observation)
+  })
+
   const provision = Effect.fnUntraced(function* (intent: ProvisionIntent) {
     yield* checkSpec(intent.spec)
     const { key, labels } = intent
@@ -200,12 +209,9 @@ export const make: Effect.Effect<ProvisionerShape, never, ProviderServices> = Ef
     inspect: (ref) =>
       member(
         "inspect",
-        Effect.map(lookup(ref), (box): Observation => {
-          if (box === undefined) return { _tag: "gone" }
-          // some of its processes may have ended and others not: neither up nor halted until the halt is finished
-          return box.status === "stopping"
-            ? { _tag: "unknown", why: "Its halt was not finished; stop or start it again." }
-            : { _tag: box.status }
+        Effect.flatMap(lookup(ref), (box) => {
+          if (box === undefined) return Effect.succeed<Observation>({ _tag: "gone" })
+          return box.status === "stopping" ? halfHalted(box) : Effect.succeed<Observation>({ _tag: box.status })
         })
       ),
     stop: (ref) => member("stop", stop(ref)),

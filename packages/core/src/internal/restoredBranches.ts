@@ -9,12 +9,13 @@ import type { Session } from "../Session.ts"
 export const restoredMessage = "sandbox: restored"
 
 /**
- * Removes those of a session that no worktree has, and whose commits are all on some other branch or tag.
+ * Removes those of a session that no worktree has, and whose commits are all on some other branch or tag. Of one that has `ended`
+ * also the branch that it worked on where the asked one was taken: whichever of its boxes made that may be gone long since.
  *
  * One that cannot be judged stays. Nothing that goes wrong here is worth failing for: a branch more is no loss.
  */
 export const tidy = Effect.fnUntraced(
-  function* (row: Session) {
+  function* (row: Session, ended: boolean = false) {
     const source = Repository.fromLocation(row.repository)
     if (source._tag !== "path") return
     const cwd = source.location
@@ -27,7 +28,9 @@ export const tidy = Effect.fnUntraced(
     for (const [oid = "", ref = "", worktree = ""] of found) {
       if (!own.test(ref) || worktree !== "") continue
       const log = yield* Git.run(["reflog", "show", "--format=%gs", ref, "--"], { cwd })
-      if (log.code !== 0 || log.stdout.trim().split("\n").at(-1) !== restoredMessage) continue
+      const isRestored = log.code === 0 && log.stdout.trim().split("\n").at(-1) === restoredMessage
+      const isFallback = ended && row.workBranch !== row.branch && ref === `refs/heads/${row.workBranch}`
+      if (!isRestored && !isFallback) continue
       const only = yield* Git.output(["rev-list", "--count", oid, "--not", `--exclude=${ref}`, "--all", "--"], { cwd })
       if (only.trim() !== "0") continue
       // with its value: whoever adds to it in this moment keeps it

@@ -43,7 +43,7 @@ export const tearDown = Effect.fnUntraced(function* (held: Held) {
   // what another provider may still make is looked for by `gc` until its deadline, whatever that says now
   yield* Effect.forEach(all.filter(isForeign), (target) => Effect.ignore(remove(target)), { discard: true })
   const orphans = yield* withoutTheLeft(held)
-  yield* tidy(row)
+  yield* tidy(row, true)
   const now = yield* Time.millis
   const change: Change = {
     move: yield* held.move("destroyed"),
