@@ -82,7 +82,12 @@ export const start = Effect.fnUntraced(function* (container: string, request: Ex
     )
   const state = Engine.execState(id)
   const running = Effect.map(state, ({ Running }) => Running)
-  const isStarted = Effect.map(state, ({ Pid }) => Pid !== 0)
+  // what a quick command prints may be here before the engine has written down that it started it
+  const known = Effect.repeat(state, {
+    until: ({ ExitCode, Pid }) => Pid !== 0 || ExitCode !== null,
+    schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(50)])
+  })
+  const isStarted = Effect.map(known, ({ Pid }) => Pid !== 0)
   // a process that is started while others are looked for is found the next time
   const end = Effect.andThen(kill("SIGKILL"), running).pipe(
     Effect.repeat({
