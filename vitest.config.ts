@@ -15,7 +15,7 @@ const project = (
     root,
     include: [...include],
     globalSetup: [...globalSetup],
-    pool: "threads" as const,
+    pool: "forks" as const,
     testTimeout: Number(process.env["SANDBOX_TEST_TIMEOUT"] ?? 120_000),
     hookTimeout: 60_000
   }

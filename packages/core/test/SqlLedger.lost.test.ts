@@ -39,9 +39,9 @@ const impatiently: Connect = (url, search_path) => {
   const own = new URL(url)
   own.searchParams.set("options", `-c search_path=${search_path}`)
   return PostgresClient.layer(own.href, {
-    abandoned: Duration.millis(300),
-    locked: Duration.millis(800),
-    silent: Duration.millis(1200)
+    abandoned: Duration.millis(600),
+    locked: Duration.millis(2000),
+    silent: Duration.millis(3000)
   })
 }
 

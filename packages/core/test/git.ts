@@ -74,6 +74,9 @@ export const alive = (pid: number): boolean => {
   return state !== "" && !state.startsWith("Z")
 }
 
+/** What node compiled for one worker serves the next ones, whose start is mostly that. */
+const compiled = fileURLToPath(new URL("../../../node_modules/.cache/compiled", import.meta.url))
+
 /** Starts a script of this folder as a process of its own, which dies with the test's scope. */
 export const worker = (script: string, args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}) =>
   Effect.acquireRelease(
@@ -81,7 +84,7 @@ export const worker = (script: string, args: ReadonlyArray<string>, env: NodeJS.
       const file = fileURLToPath(new URL(script, import.meta.url))
       const node = [...["--conditions=@org/source", "--disable-warning=ExperimentalWarning"], file, ...args]
       const child = spawn(process.execPath, node, {
-        env: { ...process.env, ...env },
+        env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...env },
         stdio: ["ignore", "pipe", "inherit"]
       })
       let stdout = ""

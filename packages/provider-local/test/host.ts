@@ -133,6 +133,9 @@ export const alive = (pid: number): boolean => {
   return state !== "" && !state.startsWith("Z")
 }
 
+/** What node compiled for one worker serves the next ones, whose start is mostly that. */
+const compiled = fileURLToPath(new URL("../../../node_modules/.cache/compiled", import.meta.url))
+
 /** Starts `worker.ts` as a process of its own, which dies with the scope. */
 export const worker = (...args: ReadonlyArray<string>) => workerWith({}, ...args)
 
@@ -143,7 +146,7 @@ export const workerWith = (env: Readonly<Record<string, string>>, ...args: Reado
       const file = fileURLToPath(new URL("worker.ts", import.meta.url))
       const node = ["--conditions=@org/source", "--disable-warning=ExperimentalWarning", file, ...args]
       const child = spawn(process.execPath, node, {
-        env: { ...process.env, ...env },
+        env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...env },
         stdio: ["ignore", "pipe", "inherit"]
       })
       let stdout = ""
