@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 const resolve = { conditions: ["@org/source"] }
@@ -15,6 +16,7 @@ const project = (
     root,
     include: [...include],
     globalSetup: [...globalSetup],
+    // starting a program takes the longer the more memory a process has, and threads share theirs
     pool: "forks" as const,
     testTimeout: Number(process.env["SANDBOX_TEST_TIMEOUT"] ?? 120_000),
     hookTimeout: 60_000
@@ -30,7 +32,9 @@ export default defineConfig({
       project("system", "test", ["**/*.test.ts"], ["./cli.ts"]),
       project("examples", "examples", ["*/*.test.ts"], ["../test/cli.ts"])
     ],
-    globalSetup: ["./test/postgres.ts"],
+    globalSetup: ["./test/seed.ts", "./test/postgres.ts"],
+    // most of what a test does is waited for, and two at a time make a run shorter on two cores as well
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: [process.env["CI"] ? "dot" : "default", "./scripts/closing-line.ts"],
     coverage: {
       provider: "v8",

@@ -10,21 +10,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import type { Answer } from "./support/Answer.ts"
 import { heldGit } from "./support/heldGit.ts"
+import { random, sampled, seed, times } from "./support/sample.ts"
 import { branches, eventually, nothing, query, type Running, remains, type World, world } from "./support/sandbox.ts"
-
-const seed = Number(process.env["SANDBOX_TEST_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
-process.stderr.write(`kill.test.ts: SANDBOX_TEST_SEED=${seed}\n`)
-
-/** Numbers in [0, 1) that a seed determines (mulberry32). */
-const random = (from: number) => {
-  let state = from
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const local = ["--provider", "local", "--json"]
 
@@ -153,7 +140,7 @@ describe.concurrent("kill -9 of up", () => {
         const w = yield* fresh
         const [own, , made, url] = sources(w)
         // the configuration of a URL is read before anything is reserved, and what dies there leaves no session at all
-        for (const { held: begun = true, hold, recovered, source } of [
+        const commands = [
           { source: own!, hold: "rev-parse --verify", recovered: "destroyed" },
           { source: made!, hold: "worktree add", recovered: "ready" },
           { source: made!, hold: "reset --hard", recovered: "ready" },
@@ -162,7 +149,8 @@ describe.concurrent("kill -9 of up", () => {
           { source: url!, hold: "clone --quiet", recovered: "ready" },
           { source: url!, hold: "remote set-url", recovered: "ready" },
           { source: url!, hold: "checkout --quiet", recovered: "ready" }
-        ]) {
+        ]
+        for (const { held: begun = true, hold, recovered, source } of sampled(commands, 4)) {
           const about = `up ${source.join(" ")} in git ${hold}`
           const git = heldGit(w, { hold })
           const { held, state } = yield* killed(w, ["up", ...source, ...local], about, () => git.held(), git.env)
@@ -183,7 +171,7 @@ describe.concurrent("kill -9 of up", () => {
         const took = yield* working(w, "up", w.repository, "-b", "main", ...local)
         yield* end(w, "undisturbed")
         let hit = 0
-        for (const [n, ms] of moments(random(seed), took, 16).entries()) {
+        for (const [n, ms] of moments(random(seed), took, times(16, 8)).entries()) {
           const source = sources(w)[n % 4]!
           const about = `seed ${seed}: up ${source.join(" ")} ${ms} ms into it`
           const { held, state } = yield* killed(w, ["up", ...source, ...local], about, later(ms))
@@ -198,7 +186,7 @@ describe.concurrent("kill -9 of up", () => {
 })
 
 describe.concurrent("kill -9 at random moments", () => {
-  const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? 6)
+  const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? times(6, 3))
 
   it.live(
     "I-20 of the very first command: the next one finds no ledger, or a whole one",

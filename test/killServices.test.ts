@@ -4,16 +4,16 @@
  * Moments are every phase as stderr tells it, and random ones after it. A run is repeated with `SANDBOX_TEST_SEED=<seed>`,
  * and longer with `SANDBOX_TEST_ROUNDS=<rounds>`.
  */
+
 import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { vacant } from "./support/ports.ts"
+import { seed } from "./support/sample.ts"
 import { eventually, nothing, query, remains, type World, world } from "./support/sandbox.ts"
 
-const seed = Number(process.env["SANDBOX_TEST_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
 const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? 1)
-process.stderr.write(`killServices.test.ts: SANDBOX_TEST_SEED=${seed}\n`)
 
 /** Some milliseconds below 200, another number at every call, and the same ones for the same seed. */
 const delays = () => {

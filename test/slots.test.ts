@@ -8,6 +8,7 @@ import { Effect } from "effect"
 import { Connected } from "./support/client.ts"
 import { assertFailure } from "./support/contract.ts"
 import { listens, vacant } from "./support/ports.ts"
+import { times } from "./support/sample.ts"
 import { dump, eventually, nothing, type Outcome, query, remains, type World, world } from "./support/sandbox.ts"
 
 /** Listens on every port of its own, says so, and never ends. */
@@ -404,45 +405,50 @@ describe("ports", () => {
   )
 })
 
-layer(Connected.layer, { excludeTestServices: true, timeout: "60 seconds" })("30 sessions of one process", (it) => {
-  it.effect(
-    "I-87 brought up at the same time with 20 ports each have 600 of their own",
-    () =>
-      Effect.gen(function* () {
-        const { client, w } = yield* Connected
-        const [many, each] = [30, 20]
-        const base = yield* vacant(many * each * 3)
-        const ports = Array.from({ length: each }, (_, index) => ({ name: `p${index}`, base: base + index }))
-        const setup = {
-          services: [{ name: "all", command: "exec sleep 1000", ports }],
-          slots: { max: many, stride: each, searchRange: 1 }
-        }
-        const taken = [base + each, base + 2 * each + 1, base + 3 * each + 2]
-        yield* Effect.forEach(taken, stranger)
-        const sessions = yield* Effect.promise(() =>
-          Promise.all(
-            Array.from({ length: many }, (_, n) =>
-              client.up({ repository: w.repository, branch: "main", name: `s${n}`, provider: "local", setup })
+const many = times(30, 12)
+
+layer(Connected.layer, { excludeTestServices: true, timeout: "60 seconds" })(
+  `${many} sessions of one process`,
+  (it) => {
+    it.effect(
+      `I-87 brought up at the same time with 20 ports each have ${20 * many} of their own`,
+      () =>
+        Effect.gen(function* () {
+          const { client, w } = yield* Connected
+          const each = 20
+          const base = yield* vacant(many * each * 3)
+          const ports = Array.from({ length: each }, (_, index) => ({ name: `p${index}`, base: base + index }))
+          const setup = {
+            services: [{ name: "all", command: "exec sleep 1000", ports }],
+            slots: { max: many, stride: each, searchRange: 1 }
+          }
+          const taken = [base + each, base + 2 * each + 1, base + 3 * each + 2]
+          yield* Effect.forEach(taken, stranger)
+          const sessions = yield* Effect.promise(() =>
+            Promise.all(
+              Array.from({ length: many }, (_, n) =>
+                client.up({ repository: w.repository, branch: "main", name: `s${n}`, provider: "local", setup })
+              )
             )
           )
-        )
-        assert.deepEqual(
-          sessions.map(({ slot }) => slot ?? 0).toSorted((a, b) => a - b),
-          Array.from({ length: many }, (_, index) => index + 1)
-        )
-        const numbers = sessions.flatMap((session) => Object.values(session.ports)).toSorted((a, b) => a - b)
-        assert.strictEqual(new Set(numbers).size, many * each)
-        assert.deepEqual(givenPorts(w), numbers)
-        assert.deepEqual(
-          numbers.filter((number) => taken.includes(number)),
-          []
-        )
-        const round = many * each
-        assert.includeMembers(
-          numbers,
-          taken.map((number) => number + round)
-        )
-      }),
-    { timeout: 180_000 }
-  )
-})
+          assert.deepEqual(
+            sessions.map(({ slot }) => slot ?? 0).toSorted((a, b) => a - b),
+            Array.from({ length: many }, (_, index) => index + 1)
+          )
+          const numbers = sessions.flatMap((session) => Object.values(session.ports)).toSorted((a, b) => a - b)
+          assert.strictEqual(new Set(numbers).size, many * each)
+          assert.deepEqual(givenPorts(w), numbers)
+          assert.deepEqual(
+            numbers.filter((number) => taken.includes(number)),
+            []
+          )
+          const round = many * each
+          assert.includeMembers(
+            numbers,
+            taken.map((number) => number + round)
+          )
+        }),
+      { timeout: 180_000 }
+    )
+  }
+)

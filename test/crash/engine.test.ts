@@ -7,13 +7,14 @@ import { assert, it } from "@effect/vitest"
 import { describe } from "vitest"
 import { describeDocker, hasDocker } from "../docker.ts"
 import { obstacle } from "../support/ownEngine.ts"
+import { random, seed as seedOfRun, shuffled, times } from "../support/sample.ts"
 import { inWorld } from "./inWorld.ts"
 import { Kills } from "./kills.ts"
-import { type Options, random, run, shuffled, summary } from "./matrix.ts"
+import { type Options, run, summary } from "./matrix.ts"
 import { Soak } from "./rounds.ts"
 import { scenarios } from "./scenarios.ts"
 
-const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? (performance.timeOrigin % 1_000_000) | 0)
+const seed = Number(process.env["SANDBOX_CRASH_SEED"] ?? seedOfRun)
 
 const say = (line: string): void => void process.stderr.write(`engine.test.ts: SANDBOX_CRASH_SEED=${seed}, ${line}\n`)
 
@@ -77,21 +78,23 @@ describe.skipIf(why !== undefined)(
     }, () => {
       const tried = scenarios.filter(({ only = "docker", switches }) => only === "docker" && switches !== true)
       // the runtime takes it a quarter of a minute each time
-      return cells(3, { only: `${shuffled(tried, seed)[0]!.name}#`, without: "runtime" })
+      return cells(times(3, 1), { only: `${shuffled(tried, seed)[0]!.name}#`, without: "runtime" })
     })
 
     it("rounds of commands leak nothing and lose nothing while it comes and goes", { timeout: 300_000 }, async () => {
-      const { figures } = await within("own", 8, (w, next, engine) => new Soak(w, next, engine))
+      const { figures } = await within("own", times(8, 5), (w, next, engine) => new Soak(w, next, engine))
       assert.isAbove(figures.disturbed, 0)
     })
   }
 )
 
+const kills = times(8, 5)
+
 describeDocker("killing up, down and switch", () => {
   it("one gc puts right what they leave, and nothing that is labelled outlives its session", {
     timeout: 300_000
   }, async () => {
-    const { figures } = await within(undefined, 8, (w, next) => new Kills(w, next))
-    assert.propertyVal(figures, "killed", 8)
+    const { figures } = await within(undefined, kills, (w, next) => new Kills(w, next))
+    assert.propertyVal(figures, "killed", kills)
   })
 })

@@ -3,30 +3,12 @@ import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { OwnEngine } from "../support/ownEngine.ts"
+import { shuffled } from "../support/sample.ts"
 import { engineOf } from "./boxes.ts"
 import { bundle } from "./bundle.ts"
 import { Bench, idOf } from "./cell.ts"
 import { Broken } from "./checks.ts"
 import { scenarios } from "./scenarios.ts"
-
-/** Numbers from 0 up to 1, the same ones for the same seed. */
-export const random = (seed: number) => {
-  let state = (seed ^ 0x9e3779b9) >>> 0
-  return (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-export const shuffled = <A>(all: ReadonlyArray<A>, seed: number): ReadonlyArray<A> => {
-  const next = random(seed)
-  return all
-    .map((value) => ({ value, key: next() }))
-    .toSorted((a, b) => a.key - b.key)
-    .map(({ value }) => value)
-}
 
 export interface Options {
   readonly seed: number

@@ -11,10 +11,10 @@
  * what that left.
  */
 import { parseArgs } from "node:util"
+import { random } from "../support/sample.ts"
 import { Broken } from "./checks.ts"
 import { inWorld } from "./inWorld.ts"
 import { Kills } from "./kills.ts"
-import { random } from "./matrix.ts"
 import { number } from "./number.ts"
 import { Soak } from "./rounds.ts"
 

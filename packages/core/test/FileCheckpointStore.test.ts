@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { CheckpointStore, type Draft } from "@org/sandbox-core/CheckpointStore"
 import { Host } from "@org/sandbox-core/Host"
 import { Effect, Exit, Fiber, Option, type Scope, Stream } from "effect"
+import { times } from "../../../test/support/sample.ts"
 import { bodyName } from "../src/node/FileCheckpointStore/layout.ts"
 import * as FileCheckpointStore from "../src/node/FileCheckpointStore.ts"
 import { directory, layer as services, worker } from "./git.ts"
@@ -541,7 +542,7 @@ describe("a checkpoint store in a directory", () => {
       { timeout: 120_000 }
     )
 
-    const kills = 200
+    const kills = times(200, 40)
     it.live(
       `has whole checkpoints or none after ${kills} writers were killed, and sweeps the rest`,
       () =>
@@ -600,9 +601,9 @@ describe("a checkpoint store in a directory", () => {
               assert.strictEqual(code, 0)
               return Number(stdout)
             })
-            const [little, much] = [yield* peak(1), yield* peak(600)]
+            const [little, much] = [yield* peak(1), yield* peak(times(600, 200))]
             // what was read and not collected yet counts as used, and is a matter of the collector
-            assert.isBelow(much - little, 300 * 2 ** 20)
+            assert.isBelow(much - little, times(300, 100) * 2 ** 20)
           })
         ),
       { timeout: 120_000 }

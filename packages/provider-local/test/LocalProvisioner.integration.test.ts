@@ -10,6 +10,7 @@ import * as Boxes from "@org/sandbox-provider-local/Boxes"
 import * as LocalProvisioner from "@org/sandbox-provider-local/LocalProvisioner"
 import { Effect, FileSystem, Layer, Schedule, Schema, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
+import { times } from "../../../test/support/sample.ts"
 import { alive, directory, git, intent, layerAt, local, repository, run, source, worker, workerWith } from "./host.ts"
 
 /** Runs with a provider over a fresh directory. */
@@ -425,7 +426,7 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("checkouts of m
               repository: kind === "clone" ? `file://${top}` : top
             }
             let killed = 0
-            for (let round = 0; round < 20; round++) {
+            for (let round = 0; round < times(20, 8); round++) {
               const { key } = intent()
               const { child, ended } = yield* worker(base, key, "attach", JSON.stringify(asked))
               yield* ready(child)
@@ -503,7 +504,7 @@ layer(Layer.orDie(layerPlatform), { excludeTestServices: true })("checkouts of m
           const { destroy, find, provision } = yield* Provisioner
           const { workspace } = yield* local
           const top = yield* repository
-          for (let round = 0; round < 12; round++) {
+          for (let round = 0; round < times(12, 6); round++) {
             const asked = intent()
             yield* workspace.attach(
               yield* provision(asked),

@@ -1,7 +1,6 @@
 /** The `Ports` port on Node: `/proc/net` on Linux, `lsof` elsewhere. */
 import { execFile } from "node:child_process"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
-import { get } from "node:http"
 import { connect, createServer, type Server } from "node:net"
 import { basename } from "node:path"
 import { platform } from "node:process"
@@ -173,8 +172,10 @@ const accepts = Effect.fnUntraced(function* (port: number, lasting?: Duration.Du
   return false
 })
 
-const statusAt = (url: URL, host: string): Effect.Effect<number | undefined> =>
-  Effect.callback((resume) => {
+const statusAt = Effect.fnUntraced(function* (url: URL, host: string) {
+  // no command has to load it that asks for nothing: with it comes all of fetch
+  const { get } = yield* Effect.promise(() => import("node:http"))
+  return yield* Effect.callback<number | undefined>((resume) => {
     const request = get(
       {
         host,
@@ -195,6 +196,7 @@ const statusAt = (url: URL, host: string): Effect.Effect<number | undefined> =>
     request.on("error", () => resume(Effect.undefined))
     return Effect.sync(() => request.destroy())
   })
+})
 
 const httpStatus = Effect.fnUntraced(function* (url: string) {
   const asked = new URL(url)
