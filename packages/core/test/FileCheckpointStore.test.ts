@@ -554,7 +554,7 @@ describe("a checkpoint store in a directory", () => {
               const { child, ended } = yield* worker("storeWorker.ts", ["save", at, `w${n % 4}`])
               yield* Effect.promise(() => new Promise((resolve) => child.stdout.once("data", resolve)))
               // all moments of a few rounds, one after the other
-              const until = performance.now() + (n % 50) * 0.7
+              const until = performance.now() + ((n * 7) % 50) * 2
               while (performance.now() < until) yield* Effect.yieldNow
               child.kill("SIGKILL")
               yield* ended
