@@ -21,17 +21,20 @@ export const isOurs = ({ capabilities }: Backend): boolean =>
 /**
  * Puts a checkout into the box, or keeps the one that is there with all its work. What a dead attempt began is finished.
  *
- * Files without a repository are refused unless `broken` ones are kept, for whoever puts that right in the box.
+ * What a new one is filled with is answered. Files without a repository are refused unless `broken` ones are kept, for whoever puts that right in the box.
  */
-export const place = Effect.fnUntraced(function* (
+export const place = Effect.fnUntraced(function* <A = never, E = never, R = never>(
   held: Held,
   backend: Backend,
   {
     broken = "refused",
+    fill,
     ref,
     source
   }: {
     readonly broken?: "refused" | "kept" | undefined
+    /** What a new checkout is to hold, written into its directory on this host before the box gets it. */
+    readonly fill?: ((directory: string) => Effect.Effect<A, E, R>) | undefined
     readonly ref: InstanceRef
     readonly source: WorkspaceSource
   }
@@ -45,11 +48,16 @@ export const place = Effect.fnUntraced(function* (
   if (there._tag === "checkout") return placed(branchOf(there.head) ?? source.branch)
   const directory = (yield* Path.Path).join(yield* staging, "checkout")
   yield* held.phase("clone", clone(source, directory))
+  const filled = fill && (yield* held.phase("restore", fill(directory)))
   yield* held.phase("copy", send(backend, ref, directory))
-  return placed(source.branch)
+  return { ...placed(source.branch), filled }
 }, Effect.scoped)
 
-const placed = (branch: string, ...warnings: ReadonlyArray<string>): WorkspacePlacement => ({ branch, warnings })
+interface Placed extends WorkspacePlacement {
+  readonly filled?: undefined
+}
+
+const placed = (branch: string, ...warnings: ReadonlyArray<string>): Placed => ({ branch, warnings })
 
 /** The branch that git's `HEAD` names, if it is one. */
 const branchOf = (head: string): string | undefined => {

@@ -13,7 +13,7 @@ import { notSeen } from "./box.ts"
 import { isOurs, place } from "./boxCheckout.ts"
 import { bringUp } from "./bringUp.ts"
 import { generated } from "./environment.ts"
-import { fallbackBranch, restoreInto } from "./restore.ts"
+import { fallbackBranch, restoreInto, write } from "./restore.ts"
 import type { Resolved } from "./secrets.ts"
 
 /** Puts the checkout in place, brings up what the session asked for, looks that the box runs, and describes the last commit. */
@@ -42,12 +42,16 @@ export const finish = Effect.fnUntraced(function* (
     reuse: row.restoreFrom === null && row.setup?.reuseWorktree === true,
     depth: row.setup?.depth
   }
-  const placed = isOurs(backend)
-    ? yield* place(held, backend, { broken, ref, source })
-    : yield* held.phase("workspace", backend.attach(ref, source))
+  const { restoreFrom } = row
+  // it is written once before the box gets it, and not into a copy of what the box got
+  const fill =
+    restoreFrom === null ? undefined : (directory: string) => write(held, restoreFrom, { directory, copied: true })
+  const { filled, ...placed } = isOurs(backend)
+    ? yield* place(held, backend, { broken, fill, ref, source })
+    : { ...(yield* held.phase("workspace", backend.attach(ref, source))), filled: undefined }
   yield* Effect.forEach(placed.warnings, held.warn)
   yield* held.commit({ set: { workBranch: placed.branch, workspacePath: placed.path ?? null } })
-  if (row.restoreFrom !== null) yield* restoreInto(held, backend, row.restoreFrom)
+  if (restoreFrom !== null) yield* restoreInto(held, backend, restoreFrom, filled)
   const { endpointUrl, envFile } = yield* bringUp(held, backend, ref, secrets)
   yield* held.phase("health", alive(backend, ref))
   const now = yield* Time.millis

@@ -13,6 +13,7 @@ import * as transfer from "./transfer.ts"
 import { visible } from "./visible.ts"
 import { apply } from "./work/apply.ts"
 import { fingerprint } from "./work/capture.ts"
+import type { Whose } from "./work/checkout.ts"
 
 /** The branch that is used where the asked one may not be moved. */
 export const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
@@ -20,38 +21,68 @@ export const fallbackBranch = (row: Session): string => `sandbox/${row.name}`
 /** The name of the undo that gives a checkout back what it held; `settle` asks how it went. */
 export const restoreUndo = "give the checkout back its work"
 
+/** What was written of a checkpoint. */
+export interface Written {
+  /** The branch that is checked out then; null when HEAD is detached. */
+  readonly branch: string | null
+}
+
 /**
- * Makes the checkout hold what the checkpoint has, and compares. Can be repeated; nothing of the checkpoint is trusted that
- * does not match its digests.
- *
- * Fails with `ERR_RESTORE_UNVERIFIED` when what is there afterwards is something else.
+ * Makes a checkout on this host hold what the checkpoint has. Can be repeated; nothing of the checkpoint is trusted that does
+ * not match its digests.
  */
-export const restore = Effect.fnUntraced(function* (held: Held, backend: Backend, checkpointId: string) {
+export const write = Effect.fnUntraced(function* (
+  held: Held,
+  checkpointId: string,
+  { copied, directory, repository }: Whose & { readonly directory: string }
+) {
   const row = yield* held.row
-  const { work } = yield* checkpoints.manifestOf(yield* checkpoints.recorded(checkpointId))
-  if (work === null) return yield* withoutWork(checkpointId)
-  const options = yield* visible(row, backend)
-  if (options === undefined) return yield* unseen(row, backend.name)
+  const work = yield* workOf(checkpointId)
   const store = yield* CheckpointStore
-  if (options.copy !== undefined) {
+  if (copied === true) {
     const { checkout } = yield* checkpoints.documentOf(checkpointId, work)
-    yield* supply(options.directory, row.repository, checkout.requires)
+    yield* supply(directory, row.repository, checkout.requires)
   }
-  const applied = yield* apply({
-    directory: options.directory,
-    repository: options.repository,
-    copied: options.copied,
+  const { branch, warnings } = yield* apply({
+    directory,
+    repository,
+    copied,
     document: work.document,
     object: (digest) => transfer.flowing(store.object(checkpointId, digest)),
     branch: row.branch ?? undefined,
     fallbackBranch: fallbackBranch(row)
   })
-  yield* Effect.forEach(applied.warnings, held.warn)
-  const now = options.copy === undefined ? options : yield* given(row, backend, options.copy)
+  yield* Effect.forEach(warnings, held.warn)
+  return { branch } satisfies Written
+})
+
+const workOf = Effect.fnUntraced(function* (checkpointId: string) {
+  const { work } = yield* checkpoints.manifestOf(yield* checkpoints.recorded(checkpointId))
+  return work ?? (yield* withoutWork(checkpointId))
+})
+
+/**
+ * Makes the checkout hold what the checkpoint has, unless that was `written` before the checkout came to its box, and compares.
+ *
+ * Fails with `ERR_RESTORE_UNVERIFIED` when what is there afterwards is something else.
+ */
+export const restore = Effect.fnUntraced(function* (
+  held: Held,
+  backend: Backend,
+  checkpointId: string,
+  written?: Written
+) {
+  const row = yield* held.row
+  const work = yield* workOf(checkpointId)
+  const options = yield* visible(row, backend)
+  if (options === undefined) return yield* unseen(row, backend.name)
+  const { branch } = written ?? (yield* write(held, checkpointId, options))
+  const isThere = written !== undefined || options.copy === undefined
+  const now = isThere ? options : yield* given(row, backend, options.copy)
   const { exclude, include } = work
   const there = now && (yield* fingerprint({ ...now, include, exclude }))
   if (there?.fingerprint !== work.fingerprint) return yield* different(row, checkpointId)
-  return applied.branch
+  return branch
 }, Effect.scoped)
 
 /** The checkout in the box once it has what the copy has, looked at anew. */
@@ -61,8 +92,13 @@ const given = Effect.fnUntraced(function* (row: Session, backend: Backend, copy:
 })
 
 /** As `restore`, with the branch that is checked out then recorded. */
-export const restoreInto = Effect.fnUntraced(function* (held: Held, backend: Backend, checkpointId: string) {
-  const branch = yield* held.phase("restore", restore(held, backend, checkpointId))
+export const restoreInto = Effect.fnUntraced(function* (
+  held: Held,
+  backend: Backend,
+  checkpointId: string,
+  written?: Written
+) {
+  const branch = yield* held.phase("restore", restore(held, backend, checkpointId, written))
   yield* held.commit({
     ...(branch === null ? {} : { set: { workBranch: branch } }),
     events: [{ type: "restored", data: { checkpoint: checkpointId } }]
