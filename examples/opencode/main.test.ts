@@ -126,8 +126,14 @@ suite(`OpenCode as a session's primary service${skipped}`, () => {
           { timeout: 60_000, interval: 100 }
         )
         assert.strictEqual(await page.evaluate("document.title"), "OpenCode")
-        const place = await page.evaluate("fetch('/project/current').then((r) => r.json())")
-        assert.deepInclude(place, { worktree: session.checkout, vcs: "git" })
+        // it answers with nothing as long as it still looks at the checkout
+        await vi.waitFor(
+          async () => {
+            const place = await page.evaluate("fetch('/project/current').then((r) => r.json())")
+            assert.deepInclude(place, { worktree: session.checkout, vcs: "git" })
+          },
+          { timeout: 30_000, interval: 200 }
+        )
       } finally {
         await browser.close()
       }

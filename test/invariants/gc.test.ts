@@ -766,6 +766,32 @@ for (const database of databases) {
         })
       )
 
+      run("I-41 a box that somebody removes between two looks left nothing behind", (world) =>
+        Effect.gen(function* () {
+          yield* up(upOptions).pipe(as(world))
+          const before = yield* only(world)
+          const ending = Effect.orDie(destroy({ session: "work", force: true }).pipe(as(world, { pid: 2 })))
+          // after the boxes were listed, and before gc asks whose this one is
+          let ended = false
+          world.interceptLedger((ledger) => ({
+            ...ledger,
+            session: (id) =>
+              Effect.suspend(() => {
+                if (ended || world.faults.started("list").length === 0) return ledger.session(id)
+                ended = true
+                return Effect.andThen(ending, ledger.session(id))
+              })
+          }))
+          assert.deepStrictEqual((yield* gc({}).pipe(as(world, { pid: 3 }))).actions, [])
+          assert.isTrue(ended)
+          const { operations } = yield* world.ledger.history(before.id)
+          assert.notInclude(
+            operations.map(({ verb }) => verb),
+            "gc"
+          )
+        })
+      )
+
       run("I-41 a dead operation on a box that cannot be seen is left as it is, and reported", (world) =>
         Effect.gen(function* () {
           const deaths: ReadonlyArray<{

@@ -35,10 +35,18 @@ export const breaks = [
     file: `${gc}/inventory.ts`,
     edits: [
       ["  if (keyGeneration(key) > session.generation) {", "  if (keyGeneration(key) > session.generation + 9) {"],
-      ["row.instance?.id !== ref.id && keyGeneration(key) <= row.generation", "row.instance?.id !== ref.id"]
+      ["row.instance?.id === ref.id || keyGeneration(key) > row.generation || ", "row.instance?.id === ref.id || "]
     ],
     tests,
     only: "I-42 newer than the row: stays"
+  },
+  {
+    invariant: "41",
+    why: "a box that was listed and is gone by now has left something behind",
+    file: `${gc}/inventory.ts`,
+    edits: [['  if (seen._tag === "gone" && !(yield* isListed(backend, ref))) return []\n', ""]],
+    tests,
+    only: "I-41 a box that somebody removes between two looks"
   },
   {
     invariant: "42",

@@ -113,15 +113,16 @@ const judgeOf = Effect.fnUntraced(function* (session: Session, backend: Backend,
   if (!(yield* isCurrent(session))) return []
   if (seen._tag === "unknown")
     return [report(session, `the box ${key} belongs to nobody, and cannot be seen: ${seen.why}`)]
+  // what somebody has removed since it was listed has left nothing
+  if (seen._tag === "gone" && !(yield* isListed(backend, ref))) return []
   const kept = seen._tag === "gone" ? undefined : yield* whyKept(session, backend, ref)
   if (kept !== undefined) return [report(session, `the box ${key} belongs to nobody; it is kept, because ${kept}`)]
   const run = whileIdle(
     session.id,
-    (row) =>
-      Effect.map(isAccounted(row, key), (accounted) => {
-        const same = row.instance?.id !== ref.id && keyGeneration(key) <= row.generation
-        return same && !accounted && !row.cleanupRequired
-      }),
+    Effect.fnUntraced(function* (row) {
+      if (row.instance?.id === ref.id || keyGeneration(key) > row.generation || row.cleanupRequired) return false
+      return !(yield* isAccounted(row, key)) && (yield* isListed(backend, ref))
+    }),
     (held) =>
       Effect.gen(function* () {
         yield* held.phase("destroy", destroyUnlessWorkedIn(yield* held.row, backend, ref))
@@ -132,6 +133,18 @@ const judgeOf = Effect.fnUntraced(function* (session: Session, backend: Backend,
     seen._tag === "gone" ? `the box ${key} is gone, and left something behind` : `the box ${key} belongs to nobody`
   const finding: Finding = { session, finding: what, action: "destroy_box", run }
   return [finding]
+})
+
+/** Whether the provider still has anything of the box. What cannot be told now is told by a later look. */
+const isListed = Effect.fnUntraced(function* (backend: Backend, ref: InstanceRef) {
+  const { look } = yield* CallPolicy
+  return yield* backend.list((yield* Ledger).id).pipe(
+    Stream.filter((box) => box.ref.id === ref.id),
+    Stream.runHead,
+    Effect.map(Option.isSome),
+    Effect.timeoutOrElse({ duration: look.limit, orElse: () => Effect.succeed(false) }),
+    Effect.orElseSucceed(() => false)
+  )
 })
 
 /** Looked at again under the claim: what may hold work by now stays. */
