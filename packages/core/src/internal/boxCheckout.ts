@@ -21,7 +21,8 @@ export const isOurs = ({ capabilities }: Backend): boolean =>
 /**
  * Puts a checkout into the box, or keeps the one that is there with all its work. What a dead attempt began is finished.
  *
- * What a new one is filled with is answered. Files without a repository are refused unless `broken` ones are kept, for whoever puts that right in the box.
+ * Files without a repository are refused unless `broken` ones are kept, for whoever puts that right in the box. Answers also
+ * what `fill` does, of a new checkout.
  */
 export const place = Effect.fnUntraced(function* <A = never, E = never, R = never>(
   held: Held,
