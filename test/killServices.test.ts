@@ -4,24 +4,20 @@
  * Moments are every phase as stderr tells it, and random ones after it. A run is repeated with `SANDBOX_TEST_SEED=<seed>`,
  * and longer with `SANDBOX_TEST_ROUNDS=<rounds>`.
  */
-
 import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { vacant } from "./support/ports.ts"
-import { seed } from "./support/sample.ts"
+import { random, seed } from "./support/sample.ts"
 import { eventually, nothing, query, remains, type World, world } from "./support/sandbox.ts"
 
 const rounds = Number(process.env["SANDBOX_TEST_ROUNDS"] ?? 1)
 
 /** Some milliseconds below 200, another number at every call, and the same ones for the same seed. */
 const delays = () => {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state % 200
-  }
+  const next = random(seed)
+  return () => Math.floor(200 * next())
 }
 
 /** While it is there, a `down` stays in this phase for good. */

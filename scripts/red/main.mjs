@@ -57,6 +57,8 @@ const run = ({ only, tests }, timeout) => {
         ...process.env,
         // a server of its own costs seconds, and few breaks show on it alone
         ...(tests.postgres === true ? {} : { SANDBOX_TEST_POSTGRES: "off" }),
+        // what a break shows on may be in no sample
+        SANDBOX_TEST_WHOLE: "1",
         SANDBOX_TEST_TIMEOUT: "15000",
         CI: ""
       }

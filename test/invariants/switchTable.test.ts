@@ -1,5 +1,4 @@
 /** Where a switch dies, what that leaves, and what brings the session on: the table, row by row. */
-
 import { assert, describe, it } from "@effect/vitest"
 import { down, gc, resume, status } from "@org/sandbox-core"
 import type { State } from "@org/sandbox-core/Lifecycle"

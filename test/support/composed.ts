@@ -1,5 +1,4 @@
 /** A world whose sessions have compose services beside them. */
-
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"

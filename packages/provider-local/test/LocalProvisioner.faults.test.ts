@@ -1,5 +1,4 @@
 /** The laws again, behind core's dispatcher, where calls fail, get lost or are late. */
-
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
